@@ -1,0 +1,106 @@
+"""Unbound extension objects; `portal.app.create_app` binds them, everything above may import them."""
+
+from dataclasses import dataclass
+
+from flask import Flask
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_login import LoginManager
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf import CSRFProtect
+from pymongo import MongoClient
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import MetaData
+from sqlalchemy.orm import DeclarativeBase
+
+# Redis only speeds things up: a page must not wait for it longer than a slow query takes.
+REDIS_TIMEOUT_SECONDS = 0.25
+MONGO_TIMEOUT_MS = 5_000
+
+
+class Base(DeclarativeBase):
+    """Base of every table; constraint names follow one convention so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class RedisStore:
+    """The Redis client of this process; made on first use, so that start-up does not need Redis."""
+
+    def __init__(self) -> None:
+        self._client: Redis | None = None
+        self._url = ""
+
+    def init_app(self, app: Flask) -> None:
+        self._url = app.config["TAGIH"].redis_url
+        self._client = None
+
+    @property
+    def client(self) -> Redis:
+        if self._client is None:
+            self._client = Redis.from_url(
+                self._url,
+                socket_timeout=REDIS_TIMEOUT_SECONDS,
+                socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            )
+        return self._client
+
+
+class MongoStore:
+    """The MongoDB client of this process; only the relay's mirror and its commands use it."""
+
+    def __init__(self) -> None:
+        self._client: MongoClient[dict[str, object]] | None = None
+        self._url = ""
+
+    def init_app(self, app: Flask) -> None:
+        self._url = app.config["TAGIH"].mongo_url
+        self._client = None
+
+    @property
+    def client(self) -> MongoClient[dict[str, object]]:
+        if self._client is None:
+            self._client = MongoClient(
+                self._url,
+                serverSelectionTimeoutMS=MONGO_TIMEOUT_MS,
+                timeoutMS=MONGO_TIMEOUT_MS * 3,
+                tz_aware=True,
+            )
+        return self._client
+
+
+@dataclass
+class Site:
+    """What the rows do not say but their public JSON needs: the address that links begin with."""
+
+    public_base_url: str = "http://localhost"
+    network_passphrase: str = ""
+    network: str = "test"
+
+    def init_app(self, app: Flask) -> None:
+        config = app.config["TAGIH"]
+        self.public_base_url = config.public_base_url
+        self.network_passphrase = config.network_passphrase
+        self.network = config.network
+
+
+db = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": False})
+migrate = Migrate()
+login_manager = LoginManager()
+csrf = CSRFProtect()
+limiter = Limiter(key_func=get_remote_address)
+redis = RedisStore()
+mongo = MongoStore()
+site = Site()
