@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, Text
 from sqlalchemy.orm import DeclarativeBase
 
 # Redis only speeds things up: a page must not wait for it longer than a slow query takes.
@@ -24,6 +24,7 @@ MONGO_TIMEOUT_MS = 5_000
 class Base(DeclarativeBase):
     """Base of every table; constraint names follow one convention so that migrations can name them."""
 
+    type_annotation_map = {str: Text}  # noqa: RUF012  declared as SQLAlchemy reads it
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -52,7 +52,7 @@ class Invoice(Base):
         UniqueConstraint("token"),
         CheckConstraint("network IN ('test', 'live')", "network_known"),
         CheckConstraint("status IN ('DRAFT', 'PENDING', 'PAID', 'EXPIRED', 'CANCELLED')", "status_known"),
-        CheckConstraint("asset ~ '^(native|[A-Za-z0-9]{1,12}:G[A-Z2-7]{55})$'", "asset_shape"),
+        CheckConstraint("asset ~ '^(native|[A-Za-z0-9]{1,12}\\:G[A-Z2-7]{55})$'", "asset_shape"),
         CheckConstraint("amount > 0", "amount_positive"),
         CheckConstraint("amount_received >= 0 AND amount_received <= amount", "received_within_amount"),
         CheckConstraint("subtotal - discount_total + tax_total = amount", "totals_add_up"),

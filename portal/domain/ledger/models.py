@@ -31,7 +31,7 @@ class LedgerAccount(Base):
         ),
         CheckConstraint("network IN ('test', 'live')", "network_known"),
         CheckConstraint(_IN_KINDS(", ".join(f"'{kind}'" for kind in ACCOUNT_KINDS)), "kind_known"),
-        CheckConstraint("asset ~ '^(native|[A-Za-z0-9]{1,12}:G[A-Z2-7]{55})$'", "asset_shape"),
+        CheckConstraint("asset ~ '^(native|[A-Za-z0-9]{1,12}\\:G[A-Z2-7]{55})$'", "asset_shape"),
     )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

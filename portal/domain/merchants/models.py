@@ -13,7 +13,7 @@ from portal.db import Amount, CreatedAt, Identity, Moment, UpdatedAt, UtcDateTim
 from portal.extensions import Base
 
 NETWORK_CHECK = "network IN ('test', 'live')"
-ASSET_CHECK = "{column} ~ '^(native|[A-Za-z0-9]{{1,12}}:G[A-Z2-7]{{55}})$'"
+ASSET_CHECK = "{column} ~ '^(native|[A-Za-z0-9]{{1,12}}\\:G[A-Z2-7]{{55}})$'"
 EMPTY_OBJECT = text("'{}'::jsonb")
 
 

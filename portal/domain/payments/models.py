@@ -24,7 +24,7 @@ from portal.extensions import Base
 
 _NETWORK = "network IN ('test', 'live')"
 _HASH = "{} ~ '^[0-9a-f]{{64}}$'".format
-_ASSET = "asset ~ '^(native|[A-Za-z0-9]{1,12}:G[A-Z2-7]{55})$'"
+_ASSET = "asset ~ '^(native|[A-Za-z0-9]{1,12}\\:G[A-Z2-7]{55})$'"
 
 
 class ChainTransaction(Base):

@@ -1,0 +1,82 @@
+"""The application factory: binds extensions, registers blueprints, error handlers, filters and commands."""
+
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import portal.models  # noqa: F401  every table must be known before the mapper is used
+from config import Config
+from portal.extensions import csrf, db, limiter, login_manager, migrate, mongo, redis, site
+
+ROOT = Path(__file__).parent.parent
+# Requests are short; whatever runs longer holds locks that payments wait for.
+STATEMENT_TIMEOUT_MS = 15_000
+LOCK_TIMEOUT_MS = 10_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000
+BODY_LIMIT_BYTES = 1_000_000
+
+
+def create_app(config: Config) -> Flask:
+    """Return an app that serves as `config.role`: web (pages and API), worker or owner (commands alone)."""
+    app = Flask("portal", root_path=str(ROOT / "portal"), template_folder=str(ROOT / "templates"))
+    app.static_folder = str(ROOT / "static")
+    app.config.update(
+        TAGIH=config,
+        SECRET_KEY=config.secret_key,
+        MAX_CONTENT_LENGTH=BODY_LIMIT_BYTES,
+        SQLALCHEMY_DATABASE_URI=engine_url(config.database_url),
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(config),
+        SESSION_COOKIE_NAME="__Host-flash" if config.is_production else "flash",
+        SESSION_COOKIE_SECURE=config.is_production,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_HTTPONLY=True,
+        WTF_CSRF_TIME_LIMIT=None,
+        RATELIMIT_STORAGE_URI=config.redis_url,
+        RATELIMIT_STRATEGY="sliding-window-counter",
+        RATELIMIT_HEADERS_ENABLED=True,
+        RATELIMIT_IN_MEMORY_FALLBACK_ENABLED=True,
+        RATELIMIT_SWALLOW_ERRORS=True,
+    )
+    if config.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+    _bind(app)
+    if config.role == "web":
+        _register_web(app)
+    return app
+
+
+def engine_url(dsn: str) -> str:
+    """Turn a libpq DSN into SQLAlchemy's spelling for psycopg 3."""
+    scheme, separator, rest = dsn.partition("://")
+    if scheme not in {"postgresql", "postgres"} or not separator:
+        raise ValueError("a database URL begins with postgresql://")
+    return f"postgresql+psycopg://{rest}"
+
+
+def engine_options(config: Config) -> dict[str, object]:
+    timeouts = (
+        f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
+        f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
+    )
+    return {
+        "pool_size": 5,
+        "max_overflow": 15,
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        "connect_args": {"options": timeouts, "application_name": f"tagih-{config.role}", "connect_timeout": 5},
+    }
+
+
+def _bind(app: Flask) -> None:
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
+    redis.init_app(app)
+    mongo.init_app(app)
+    site.init_app(app)
+
+
+def _register_web(app: Flask) -> None:
+    login_manager.init_app(app)
+    csrf.init_app(app)
+    limiter.init_app(app)
