@@ -21,7 +21,11 @@ class Client(Base):
         CheckConstraint("length(name) BETWEEN 1 AND 200", "name_length"),
         CheckConstraint("terms_days IS NULL OR terms_days BETWEEN 0 AND 365", "terms_within_a_year"),
         Index("ix_clients_merchant_id_created_at_id", "merchant_id", text("created_at DESC"), text("id DESC")),
-    )
+        Index(
+            "ix_clients_search_text", "search_text", postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
+        ),
+    )  # fmt: skip
 
     id: Mapped[Identity]
     merchant_id: Mapped[UUID] = mapped_column(ForeignKey("merchants.id"))

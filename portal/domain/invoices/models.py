@@ -82,6 +82,10 @@ class Invoice(Base):
             "merchant_id", "network", "status", text("created_at DESC"), text("id DESC"),
         ),
         Index("ix_invoices_expiring", "expires_at", postgresql_where=text("status = 'PENDING'")),
+        Index(
+            "ix_invoices_search_text", "search_text", postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
+        ),
         Index("ix_invoices_client_id", "merchant_id", "client_id"),
     )  # fmt: skip
 
