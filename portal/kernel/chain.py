@@ -171,8 +171,13 @@ class ChainSource(Protocol):
     Every method may raise ChainUnavailable or ChainContradiction.
     """
 
-    def find_transaction(self, transaction_hash: str) -> ObservedTransaction | None:
-        """Return the transaction with all its operations, or None while it is not on the ledger."""
+    def find_transaction(
+        self, transaction_hash: str, *, within_seconds: float | None = None
+    ) -> ObservedTransaction | None:
+        """Return the transaction with all its operations, or None while it is not on the ledger.
+
+        `transaction_hash` is lower-case, outer or inner; `within_seconds` bounds all requests together.
+        """
 
     def credits_since(self, address: str, cursor: str, limit: int = 200) -> Page:
         """Return the transactions that paid `address` after `cursor`, oldest first."""
