@@ -1,6 +1,7 @@
 """The folder where embedded servers keep data, secrets, logs and the records of their processes."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import secrets
@@ -94,6 +95,17 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     temporary.replace(path)
+
+
+def package_folder(name: str) -> Path:
+    """Return where an installed package lies, without running it: its import may look at the machine.
+
+    :raises StartRefused: if it is not installed.
+    """
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise StartRefused(f"The package {name} is not installed; `make run` and `make test` do it.")
+    return Path(next(iter(found.submodule_search_locations)))
 
 
 def others_may_enter(path: Path) -> bool:

@@ -77,7 +77,9 @@ class Server:
             )
         except OSError as failure:
             raise self.refuse(f"its program does not run ({failure}).") from failure
-        Record.of(self.process.pid, marker=str(self.data), port=self.port).save(self.home.record(self.name))
+        Record.of(self.process.pid, marker=str(self.home.path), port=self.port).save(
+            self.home.record(self.name)
+        )
 
     def stop_orphan(self) -> None:
         """End the server of an earlier launcher that was killed before it could do so."""

