@@ -1,0 +1,31 @@
+"""A transaction the watcher saw: recorded merchant by merchant, each in a transaction of its own."""
+
+from datetime import datetime
+from uuid import UUID
+
+from portal.db import run_transaction
+from portal.domain.merchants import queries as merchants
+from portal.domain.payments import service
+from portal.kernel.chain import ObservedTransaction
+
+
+def record_observed(
+    transaction: ObservedTransaction, *, network: str, owners: dict[str, UUID], now: datetime
+) -> int:
+    """Record what `transaction` brought each merchant and return how many credits were new.
+
+    `owners` maps watched addresses to merchants. Safe to repeat: every credit counts once.
+    """
+    reached = {owners[credit.destination] for credit in transaction.credits if credit.destination in owners}
+    new = 0
+    for merchant_id in sorted(reached):
+
+        def record(merchant_id: UUID = merchant_id) -> int:
+            merchant = merchants.get_merchant(merchant_id=merchant_id)
+            recorded = service.record_transaction(
+                merchant=merchant, network=network, transaction=transaction, now=now
+            )
+            return len(recorded.new_payment_ids)
+
+        new += run_transaction(record)
+    return new
