@@ -6,6 +6,7 @@ from uuid import UUID
 
 from portal.db import run_transaction
 from portal.domain.clients import queries as clients
+from portal.domain.clients.models import Client
 from portal.domain.invoices import queries, service
 from portal.domain.invoices.announcements import WrittenInvoice
 from portal.domain.invoices.rules import Draft
@@ -35,11 +36,12 @@ def create_invoice(
     issue: bool = False,
     finish: Finish | None = None,
     prepare: Callable[[], None] | None = None,
+    make_client: Callable[[], Client] | None = None,
 ) -> WrittenInvoice:
     """Write a draft, or an issued invoice, in one transaction.
 
-    `prepare` runs first and `finish` last inside the transaction: for what must be stored with the effect
-    (idempotency) or may add to it (a client written inline sets the draft's `client_id` before).
+    `prepare` runs first and `finish` last inside the transaction, for what must be stored with the effect
+    (idempotency); `make_client` writes a client given inline, in place of the draft's `client_id`.
 
     :raises WalletMissing: when it is to be issued and there is no proven wallet.
     :raises WalletNotReady: when the wallet is known to be unable to receive the asset.
@@ -50,8 +52,8 @@ def create_invoice(
         if prepare is not None:
             prepare()
         merchant = merchants.get_merchant(merchant_id=merchant_id)
-        client = None
-        if draft.client_id is not None:
+        client = None if make_client is None else make_client()
+        if client is None and draft.client_id is not None:
             client = clients.get(merchant_id=merchant_id, client_id=draft.client_id)
         written = service.create(
             merchant=merchant, network=network, draft=draft, client=client, terms=terms, now=now

@@ -8,7 +8,13 @@ from typing import Any
 from stellar_sdk import xdr as sx
 
 from portal.kernel.money import format_units, from_stroops
-from portal.sandbox.entries import AUTH_IMMUTABLE, BASE_RESERVE, LIMIT_MAX, Account, State
+from portal.sandbox.entries import (
+    AUTH_IMMUTABLE,
+    BASE_RESERVE,
+    LIMIT_MAX,
+    Account,
+    State,
+)
 from portal.sandbox.envelopes import NATIVE, Party, account_address, asset_key, party
 from portal.sandbox.market import Market
 from portal.sandbox.results import Code, Effect, Outcome, Refused, Type

@@ -12,7 +12,13 @@ from typing import Any
 from stellar_sdk import xdr as sx
 
 from portal.sandbox.application import Applied
-from portal.sandbox.envelopes import Envelope, account_address, asset_key, party, time_limits
+from portal.sandbox.envelopes import (
+    Envelope,
+    account_address,
+    asset_key,
+    party,
+    time_limits,
+)
 from portal.sandbox.operations import asset_fields, muxed_fields, units
 from portal.sandbox.results import FEE_META_XDR, Type, meta_xdr
 

@@ -20,7 +20,14 @@ from portal.sandbox.entries import (
     Trustline,
 )
 from portal.sandbox.envelopes import account_address, asset_key, code_text, party
-from portal.sandbox.operations import Context, Refusals, asset_fields, moved, take, units
+from portal.sandbox.operations import (
+    Context,
+    Refusals,
+    asset_fields,
+    moved,
+    take,
+    units,
+)
 from portal.sandbox.results import Code, Effect, Outcome, Refused
 
 SIGNERS_MAX = 20

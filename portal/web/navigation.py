@@ -6,6 +6,7 @@ joins the rail by existing.
 
 import hashlib
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from flask import Flask, current_app, request, url_for
@@ -64,7 +65,12 @@ def init_navigation(app: Flask) -> None:
     @app.context_processor
     def _navigation() -> dict[str, object]:
         links = navigation()
-        return {"navigation": links, "bar": [link for link in links if link.path in BAR_PATHS]}
+        groups = [(name, list(members)) for name, members in groupby(links, lambda link: link.group)]
+        return {
+            "navigation": links,
+            "navigation_groups": groups,
+            "bar": [link for link in links if link.path in BAR_PATHS],
+        }
 
 
 def navigation() -> list[Link]:
