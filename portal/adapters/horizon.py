@@ -4,6 +4,7 @@ Nothing that Horizon says is believed before it agrees with the signed envelope 
 see `horizon_records`. Every method may raise ChainUnavailable (ask again later) or ChainContradiction.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby
@@ -28,6 +29,8 @@ from portal.kernel.chain import (
 )
 
 PAGE_RECORDS_MAX = 200
+# What goes into a path is checked, whoever asks.
+_HASH = re.compile(r"[0-9a-f]{64}")
 # The protocol's limit is 100 operations, so more pages than this are a fault of the server.
 _OPERATION_PAGES_MAX = 110
 # Joined transactions carry their metadata, so a page of 200 may pass 2 MB: then ask for less, then unjoined.
@@ -59,6 +62,8 @@ class Horizon(ChainSource):
 
         It takes two or three requests, each bounded by itself; `within_seconds` bounds them together.
         """
+        if _HASH.fullmatch(transaction_hash) is None:
+            raise ValueError(f"{transaction_hash!r} is no lower-case hash")
         deadline = self._http.deadline(within_seconds)
         self._require_network(deadline)
         answer = self._http.get(f"/transactions/{transaction_hash}", deadline=deadline)
@@ -79,7 +84,7 @@ class Horizon(ChainSource):
 
     def credits_since(self, address: str, cursor: str, limit: int = PAGE_RECORDS_MAX) -> Page:
         """Return the transactions that paid `address` after `cursor`, oldest first."""
-        return self._page(f"/accounts/{address}/payments", cursor, frozenset({address}), limit)
+        return self._page(f"{_account_path(address)}/payments", cursor, frozenset({address}), limit)
 
     def payments_since(self, cursor: str, watched: AbstractSet[str], limit: int = PAGE_RECORDS_MAX) -> Page:
         """Return the transactions of the whole network that paid one of `watched` after `cursor`."""
@@ -88,7 +93,7 @@ class Horizon(ChainSource):
     def latest_cursor(self, address: str | None = None) -> str:
         """Return the cursor behind the newest payment (`0` when there is none)."""
         self._require_network()
-        path = "/payments" if address is None else f"/accounts/{address}/payments"
+        path = "/payments" if address is None else f"{_account_path(address)}/payments"
         answer = self._http.get(path, {"order": "desc", "limit": "1"})
         if answer.status == 404:
             return "0"
@@ -97,10 +102,8 @@ class Horizon(ChainSource):
 
     def account(self, address: str) -> AccountState | None:
         """Return the state of a `G...` account, or None when it does not exist."""
-        if not is_account(address):
-            raise ValueError(f"{address!r} is no account")
         self._require_network()
-        answer = self._http.get(f"/accounts/{address}")
+        answer = self._http.get(_account_path(address))
         if answer.status == 404:
             return None
         state = read_account(_found(answer))
@@ -227,10 +230,17 @@ class Horizon(ChainSource):
             require(transaction_hash in envelope.hashes, "transaction_hash")
             operations = [_without_join(record) for record in group]
             return observe(record, envelope, operations, self._merges(None))
+        require(_HASH.fullmatch(transaction_hash) is not None, "transaction_hash")
         found = self.find_transaction(transaction_hash)
         if found is None:
             raise ChainUnavailable("Horizon lists a payment whose transaction it does not have yet")
         return found
+
+
+def _account_path(address: str) -> str:
+    if not is_account(address):
+        raise ValueError(f"{address!r} is no account")
+    return f"/accounts/{address}"
 
 
 def _found(answer: horizon_http.Answer) -> Record:
