@@ -145,7 +145,7 @@ def constraint_of(failure: DBAPIError) -> str | None:
     return cast(str | None, getattr(getattr(failure.orig, "diag", None), "constraint_name", None))
 
 
-def tenant(model: type[M], merchant_id: UUID) -> Select[tuple[M]]:
+def tenant(model: type[M], merchant_id: UUID) -> Select[M]:
     """Return a select of `model` limited to one merchant: the code's own guard, beside row-level security."""
     column = cast("InstrumentedAttribute[UUID]", getattr(model, "merchant_id"))  # noqa: B009
     return select(model).where(column == merchant_id)

@@ -153,7 +153,7 @@ def count_by_status(*, merchant_id: UUID, network: str) -> dict[str, int]:
         ),
         {"merchant_id": merchant_id, "network": network, "most": COUNT_MAX},
     )
-    return {row.status: row.count for row in counts}
+    return {row.status: row[1] for row in counts}
 
 
 def timeline(*, merchant_id: UUID, invoice_id: UUID) -> Sequence[Event]:
@@ -197,7 +197,7 @@ def _place(invoice: Invoice) -> tuple[datetime, UUID]:
     return invoice.created_at, invoice.id
 
 
-def _narrowed(statement: Select[tuple[Invoice]], network: str, filters: Filters) -> Select[tuple[Invoice]]:
+def _narrowed(statement: Select[Invoice], network: str, filters: Filters) -> Select[Invoice]:
     if filters.status is not None:
         statement = statement.where(Invoice.status == filters.status)
     if filters.client_id is not None:
