@@ -177,14 +177,15 @@ def form_problems(form: object) -> list[tuple[str, str]]:
 
 def _problems_below(container: object) -> Iterator[tuple[str, str]]:
     for field in container:  # type: ignore[attr-defined]
+        # A form within the form reports its fields' errors as a mapping; a list of them, its own among those.
+        if not isinstance(field.errors, Mapping):
+            yield from ((field.id, str(message)) for message in field.errors if _is_message(message))
         if hasattr(field, "entries") or hasattr(field, "form"):
-            if field.errors and all(isinstance(message, str) for message in field.errors):
-                yield from ((field.id, str(message)) for message in field.errors)
             yield from _problems_below(field)
-        else:
-            yield from (
-                (field.id, str(message)) for message in field.errors if not isinstance(message, Mapping)
-            )
+
+
+def _is_message(error: object) -> bool:
+    return not isinstance(error, Mapping | list | tuple)
 
 
 def _decimal(value: Decimal | str) -> Decimal:
