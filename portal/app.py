@@ -7,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import portal.models  # noqa: F401  every table must be known before the mapper is used
 from config import Config
-from portal.extensions import csrf, db, limiter, login_manager, migrate, mongo, redis, site
+from portal.extensions import csrf, db, limiter, migrate, mongo, redis, site
 
 ROOT = Path(__file__).parent.parent
 # Requests are short; whatever runs longer holds locks that payments wait for.
@@ -77,6 +77,17 @@ def _bind(app: Flask) -> None:
 
 
 def _register_web(app: Flask) -> None:
-    login_manager.init_app(app)
+    """Pages and API; imported here because commands and workers need none of it."""
+    from portal.web.errors import register_error_handlers
+    from portal.web.filters import register_filters
+    from portal.web.headers import init_headers
+    from portal.web.health.views import bp as health
+    from portal.web.navigation import init_navigation
+
     csrf.init_app(app)
     limiter.init_app(app)
+    init_headers(app)
+    init_navigation(app)
+    register_filters(app)
+    register_error_handlers(app)
+    app.register_blueprint(health)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 
 from portal.db import tenant
 from portal.domain.payments.models import (
@@ -162,10 +162,19 @@ def count_unmatched(*, merchant_id: UUID, network: str, most: int = PAGE_MAX) ->
 
 
 def watcher_seen_at(network: str) -> datetime | None:
-    """Return when the watcher last finished a look at every scope, or None before its first round."""
-    return db.session.scalar(
-        select(WatchCursor.checked_at).where(WatchCursor.network == network).order_by(WatchCursor.checked_at).limit(1)
-    )
+    """Return when the watcher last finished a look that covers every wallet, or None before its first.
+
+    The network stream covers all at once; looked at one by one, the wallet seen longest ago counts.
+    """
+    stream = WatchCursor.scope == "network"
+    row = db.session.execute(
+        select(
+            func.max(WatchCursor.checked_at).filter(stream).label("stream"),
+            func.min(WatchCursor.checked_at).filter(~stream).label("wallets"),
+        ).where(WatchCursor.network == network)
+    ).one()
+    seen = [moment for moment in (row.stream, row.wallets) if moment is not None]
+    return max(seen, default=None)
 
 
 def _seen(merchant_id: UUID) -> Any:

@@ -1,0 +1,67 @@
+"""The watcher's place in the chain and the records it had to park."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from portal.domain.payments.models import ChainTransaction, WatchCursor, WatchFailure
+from portal.extensions import db
+from portal.kernel.refs import new_id
+
+NETWORK_SCOPE = "network"
+ERROR_MAX = 500
+
+
+def find_cursors(network: str) -> dict[str, str]:
+    """Return the cursor of every scope of this network."""
+    rows = db.session.execute(select(WatchCursor.scope, WatchCursor.cursor).where(WatchCursor.network == network))
+    return {row.scope: row.cursor for row in rows}
+
+
+def move_cursor(*, network: str, scope: str, cursor: str, now: datetime) -> None:
+    """Keep how far the chain was read; in a transaction of its own, after the last effect of its page."""
+    statement = insert(WatchCursor).values(
+        network=network, scope=scope, cursor=cursor, checked_at=now, updated_at=now
+    )
+    db.session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["network", "scope"], set_={"cursor": cursor, "checked_at": now, "updated_at": now}
+        )
+    )
+
+
+def park(*, network: str, scope: str, transaction_hash: str, paging_token: str, error: str, now: datetime) -> None:
+    """Set a record aside that could not be recorded, so that it stops nobody behind it."""
+    statement = insert(WatchFailure).values(
+        id=new_id(),
+        network=network,
+        scope=scope,
+        transaction_hash=transaction_hash,
+        paging_token=paging_token,
+        error=error[:ERROR_MAX],
+        created_at=now,
+        updated_at=now,
+    )
+    db.session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["network", "transaction_hash", "scope"],
+            set_={"error": error[:ERROR_MAX], "updated_at": now, "attempts": WatchFailure.attempts + 1},
+        )
+    )
+
+
+def list_open_failures(network: str, limit: int) -> Sequence[WatchFailure]:
+    statement = select(WatchFailure).where(WatchFailure.network == network, WatchFailure.resolved_at.is_(None))
+    return db.session.scalars(statement.order_by(WatchFailure.id).limit(limit)).all()
+
+
+def find_raw(network: str, hashes: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return the source's own JSON of stored transactions, by canonical hash."""
+    rows = db.session.execute(
+        select(ChainTransaction.canonical_hash, ChainTransaction.raw).where(
+            ChainTransaction.network == network, ChainTransaction.canonical_hash.in_(hashes)
+        )
+    )
+    return {row.canonical_hash: row.raw for row in rows}

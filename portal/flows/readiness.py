@@ -1,0 +1,93 @@
+"""What this process can reach, for `/readyz` and for people who run it."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from portal.adapters import mongo
+from portal.adapters.chain import chain_source
+from portal.db import release
+from portal.domain.events import heartbeats, outbox
+from portal.domain.payments import queries as payments
+from portal.extensions import db, redis
+from portal.kernel.clock import iso
+from portal.kernel.errors import Unavailable
+
+# The watcher looks every second; a minute without a look is worth telling people (design, section 7).
+WATCHER_LATE = timedelta(seconds=60)
+WORKER_LATE = timedelta(seconds=30)
+
+Report = dict[str, Any]
+
+
+def readiness(*, network: str, now: datetime) -> Report:
+    """Return one entry a dependency: `ok`, and figures or the reason why not."""
+    report: Report = {
+        "database": _asked(_database),
+        "redis": _asked(_redis),
+        "mongo": _asked(_mongo),
+        "horizon": _asked(lambda: _horizon(now)),
+    }
+    if report["database"]["ok"]:
+        report["worker"] = _asked(lambda: _worker(now))
+        report["watcher"] = _asked(lambda: _watcher(network, now))
+        report["outbox"] = _asked(lambda: {"ok": True, "oldest_seconds": outbox.oldest_pending(now=now)})
+    report["status"] = "ok" if all(each["ok"] for each in report.values()) else "degraded"
+    return report
+
+
+def is_watcher_late(*, network: str, now: datetime) -> bool:
+    """Say whether the watcher is over a minute behind, so that pages can say confirmation may be slow."""
+    seen_at = payments.watcher_seen_at(network)
+    return seen_at is not None and now - seen_at > WATCHER_LATE
+
+
+def _asked(ask: Callable[[], Report]) -> Report:
+    try:
+        return ask()
+    except (SQLAlchemyError, RedisError, Unavailable, OSError) as failure:
+        return {"ok": False, "error": type(failure).__name__}
+
+
+def _database() -> Report:
+    db.session.execute(text("SELECT 1"))
+    release()
+    return {"ok": True}
+
+
+def _redis() -> Report:
+    redis.client.ping()
+    return {"ok": True}
+
+
+def _mongo() -> Report:
+    mongo.ping()
+    return {"ok": True}
+
+
+def _horizon(now: datetime) -> Report:
+    state = chain_source().network()
+    closed = state.latest_closed_at
+    lag = None if closed is None else round((now - closed).total_seconds(), 1)
+    return {"ok": True, "ledger": state.latest_ledger, "ledger_lag_seconds": lag}
+
+
+def _worker(now: datetime) -> Report:
+    beats = heartbeats.list_beats()
+    release()
+    return {
+        "ok": bool(beats) and all(now - beat.beat_at < WORKER_LATE for beat in beats),
+        "jobs": {beat.job: iso(beat.beat_at) for beat in beats},
+    }
+
+
+def _watcher(network: str, now: datetime) -> Report:
+    seen_at = payments.watcher_seen_at(network)
+    release()
+    if seen_at is None:
+        return {"ok": True, "seen_at": None}
+    return {"ok": now - seen_at <= WATCHER_LATE, "seen_at": iso(seen_at)}

@@ -1,0 +1,96 @@
+"""Runs the worker's jobs side by side in one process until it is told to stop.
+
+Each job has its own thread and pace; a round that fails is logged, waited out with growing pauses and
+tried again: leases and idempotent effects make a repeated round harmless.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from config import Config
+from portal.db import run_transaction
+from portal.domain.events import heartbeats
+from portal.kernel.actor import Actor, set_actor
+from portal.kernel.clock import utc_now
+from portal.kernel.errors import TagihError
+from portal.workers import sweep, verify_submissions
+from portal.workers.relay_outbox import Relay
+from portal.workers.watch_payments import Watcher
+
+log = structlog.get_logger()
+HEARTBEAT_EVERY = timedelta(seconds=5)
+PAUSE_MAX_SECONDS = 30.0
+JOBS = ("relay", "watch", "verify", "sweep")
+WATCH_PAUSE_SECONDS = 1.0
+VERIFY_PAUSE_SECONDS = 0.5
+SWEEP_PAUSE_SECONDS = 5.0
+
+Round = Callable[[datetime], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`pause_seconds` passes between rounds that found nothing; a busy job goes on at once."""
+
+    name: str
+    run_once: Round
+    pause_seconds: float
+
+
+def run_worker(app: Flask, config: Config, only: tuple[str, ...] = JOBS) -> None:
+    """Run the named jobs until SIGTERM or SIGINT; a round under way is finished first."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    watcher = Watcher(network=config.network, mode=config.watch_mode)
+    jobs = [job for job in _jobs(config, watcher) if job.name in only]
+    threads = [threading.Thread(target=run_job, args=(app, job, stop), name=job.name) for job in jobs]
+    for thread in threads:
+        thread.start()
+    log.info("worker_started", jobs=[job.name for job in jobs])
+    for thread in threads:
+        thread.join()
+    with app.app_context():
+        watcher.close()
+    log.info("worker_stopped")
+
+
+def _jobs(config: Config, watcher: Watcher) -> list[Job]:
+    relay = Relay()
+    return [
+        Job("relay", relay.run_once, config.outbox_poll_ms / 1000),
+        Job("watch", watcher.run_once, WATCH_PAUSE_SECONDS),
+        Job("verify", lambda now: verify_submissions.run_once(now, network=config.network), VERIFY_PAUSE_SECONDS),
+        Job("sweep", lambda now: sweep.run_once(now, network=config.network), SWEEP_PAUSE_SECONDS),
+    ]
+
+
+def run_job(app: Flask, job: Job, stop: threading.Event) -> None:
+    """Repeat one job's rounds until `stop`; what a round raises is an outage to be waited out."""
+    set_actor(Actor(f"worker.{job.name}"))
+    failures = 0
+    last_beat: datetime | None = None
+    while not stop.is_set():
+        pause = job.pause_seconds
+        try:
+            with app.app_context():
+                now = utc_now()
+                moved = job.run_once(now)
+                if last_beat is None or now - last_beat >= HEARTBEAT_EVERY:
+                    run_transaction(lambda: heartbeats.beat(job.name, detail={"moved": moved}, now=now))
+                    last_beat = now
+            failures = 0
+            if moved:
+                continue
+        except (TagihError, SQLAlchemyError, OSError) as outage:
+            failures += 1
+            pause = min(PAUSE_MAX_SECONDS, 0.5 * 2 ** min(failures, 8))
+            log.warning("worker_round_failed", job=job.name, error=str(outage)[:300], retry_seconds=pause)
+        stop.wait(pause)

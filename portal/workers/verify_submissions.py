@@ -1,0 +1,36 @@
+"""Looks again for transactions that were submitted before the network knew them."""
+
+from datetime import datetime
+
+import structlog
+
+from portal.db import claim_batch, run_transaction
+from portal.domain.payments.models import Submission
+from portal.domain.payments.submissions import LEASE_SECONDS
+from portal.flows.submit_hash import retry_submission
+from portal.kernel.errors import TagihError
+
+log = structlog.get_logger()
+BATCH = 20
+
+
+def run_once(now: datetime, *, network: str) -> int:
+    """Look once for each of up to 20 due submissions and return how many there were."""
+    conditions = (Submission.state == "CHECKING") & (Submission.network == network)
+    _, rows = run_transaction(
+        lambda: claim_batch(
+            Submission,
+            conditions=conditions,
+            order_by=Submission.next_attempt_at,
+            limit=BATCH,
+            lease_seconds=LEASE_SECONDS,
+            now=now,
+        )
+    )
+    for row in rows:
+        try:
+            retry_submission(merchant_id=row.merchant_id, submission_id=row.id, now=now)
+        except TagihError as refusal:
+            # The lease runs out and the row comes again; the rest of the batch goes on.
+            log.warning("submission_not_verified", submission=str(row.id), error=repr(refusal))
+    return len(rows)
