@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from flask import Flask, g, has_app_context
 
 from portal.kernel import assets, clock, money
-from portal.web.navigation import init_navigation
 
 UTC_ZONE = ZoneInfo("UTC")
 # Fixed English, not strftime's: that one follows the locale of the server process.
@@ -61,7 +60,6 @@ def register_filters(app: Flask) -> None:
     app.jinja_env.globals.update(
         invoice_badges=invoice_badges, state_badge=state_badge, form_problems=form_problems
     )
-    init_navigation(app)
 
 
 def display_amount(value: Decimal | str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from flask import Flask, current_app, request, url_for
+from flask import Flask, current_app, has_request_context, request, url_for
 
 # Enough of SHA-256 to tell two versions of one file apart.
 HASH_DIGITS = 12
@@ -64,6 +64,9 @@ def init_navigation(app: Flask) -> None:
 
     @app.context_processor
     def _navigation() -> dict[str, object]:
+        # Mails are rendered by workers, where there is no request and no rail.
+        if not has_request_context():
+            return {}
         links = navigation()
         groups = [(name, list(members)) for name, members in groupby(links, lambda link: link.group)]
         return {

@@ -14,6 +14,7 @@ from portal.kernel import errors
 from portal.web.errors import register_error_handlers, status_of
 from portal.web.filters import register_filters
 from portal.web.headers import init_headers
+from portal.web.navigation import init_navigation
 
 ROOT = Path(__file__).resolve().parents[2]
 # T10 of the design: the weight of the page, its style and its behaviour, compressed.
@@ -38,6 +39,7 @@ def app() -> Flask:
     app.secret_key = "look" * 8
     init_headers(app)
     CSRFProtect(app)
+    init_navigation(app)
     register_filters(app)
     register_error_handlers(app)
 
@@ -348,6 +350,11 @@ class TestMacros:
 
     def test_paging_says_nothing_when_there_is_one_page(self, app):
         assert render(app, '{% from "macros/pager.html" import pager %}{{ pager() }}').strip() == ""
+
+
+def test_templates_render_outside_a_request_too(app):
+    with app.app_context():
+        assert render_template_string("{{ value | money }}", value="1") == "1.00"
 
 
 def test_every_template_compiles(app):
