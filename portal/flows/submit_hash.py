@@ -20,6 +20,8 @@ from portal.domain.payments.submissions import Answer
 from portal.kernel.chain import ChainContradiction, ChainUnavailable, ObservedTransaction
 
 Finish = Callable[[Answer], None]
+# A person waits for the answer: what takes longer is answered 202 and followed by the worker.
+LOOK_UP_SECONDS = 3.0
 
 
 def submit_hash(
@@ -77,7 +79,7 @@ def retry_submission(*, merchant_id: UUID, submission_id: UUID, now: datetime) -
 
 def _look_up(transaction_hash: str, now: datetime) -> tuple[ObservedTransaction | None, datetime | None]:
     try:
-        return chain_source().find_transaction(transaction_hash), None
+        return chain_source().find_transaction(transaction_hash, within_seconds=LOOK_UP_SECONDS), None
     except ChainUnavailable as outage:
         seconds = outage.retry_after_seconds
         return None, None if seconds is None else now + timedelta(seconds=seconds)

@@ -219,6 +219,14 @@ def wallet_addresses(merchant_id: UUID, network: str) -> frozenset[str]:
     return frozenset(db.session.scalars(found))
 
 
+def wallet_ids(merchant_id: UUID, network: str) -> dict[str, UUID]:
+    """Return every wallet the merchant ever proved, retired ones too, by address."""
+    rows = db.session.execute(
+        select(Wallet.address, Wallet.id).where(Wallet.merchant_id == merchant_id, Wallet.network == network)
+    )
+    return {row.address: row.id for row in rows}
+
+
 def all_watched(network: str) -> list[WatchedWallet]:
     """Return every wallet of every merchant, retired ones too; sees them all as the worker only."""
     found = select(Wallet.merchant_id, Wallet.id, Wallet.address, Wallet.watched_from).where(

@@ -81,7 +81,7 @@ def record_transaction(
     `invoice_id` is the invoice on whose page it was submitted: it is locked and judged along. Locks are
     taken in the order chain hashes, invoices by id, accounts by id. A failed transaction consumes nothing.
     """
-    wallet_ids = merchants.wallet_addresses(merchant_id=merchant.id, network=network)
+    wallet_ids = merchants.wallet_ids(merchant.id, network)
     reaches = any(credit.destination in wallet_ids for credit in transaction.credits)
     stored = None
     if transaction.successful and reaches:
