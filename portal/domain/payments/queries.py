@@ -43,6 +43,7 @@ class SeenPayment:
 class Page:
     payments: Sequence[SeenPayment]
     next_after: tuple[datetime, UUID] | None
+    has_newer: bool = False
 
 
 def get(*, merchant_id: UUID, payment_id: UUID) -> SeenPayment:
@@ -57,21 +58,34 @@ def list_page(
     merchant_id: UUID,
     network: str,
     status: str | None = None,
+    dust: bool | None = None,
     after: tuple[datetime, UUID] | None = None,
+    before: tuple[datetime, UUID] | None = None,
     limit: int = 25,
 ) -> Page:
-    """Return payments newest first, `after` a place in the list."""
+    """Return payments newest first, `after` a place in the list or, going back, `before` it.
+
+    `dust` False leaves out credits too small to be worth a look, True returns only those.
+    """
     assert 1 <= limit <= PAGE_MAX, limit
     statement = _seen(merchant_id).where(Payment.network == network)
     if status is not None:
         statement = statement.where(Payment.status == status)
+    if dust is not None:
+        is_dust = Payment.flags.contains(["dust"])
+        statement = statement.where(is_dust if dust else ~is_dust)
+    place = tuple_(Payment.created_at, Payment.id)
+    if before is not None:
+        newer = statement.where(place > before).order_by(Payment.created_at, Payment.id).limit(limit + 1)
+        back = [SeenPayment(row[0], row[1]) for row in db.session.execute(newer)]
+        rows = back[:limit][::-1]
+        return Page(rows, _place(rows[-1]) if rows else None, len(back) > limit)
     if after is not None:
-        statement = statement.where(tuple_(Payment.created_at, Payment.id) < after)
+        statement = statement.where(place < after)
     statement = statement.order_by(Payment.created_at.desc(), Payment.id.desc()).limit(limit + 1)
     found = [SeenPayment(row[0], row[1]) for row in db.session.execute(statement)]
     rows = found[:limit]
-    last = rows[-1].payment if len(found) > limit else None
-    return Page(rows, None if last is None else (last.created_at, last.id))
+    return Page(rows, _place(rows[-1]) if len(found) > limit else None, after is not None)
 
 
 def list_for_invoice(*, merchant_id: UUID, invoice_id: UUID, limit: int = PAGE_MAX) -> Sequence[SeenPayment]:
@@ -175,6 +189,10 @@ def watcher_seen_at(network: str) -> datetime | None:
     ).one()
     seen = [moment for moment in (row.stream, row.wallets) if moment is not None]
     return max(seen, default=None)
+
+
+def _place(seen: SeenPayment) -> tuple[datetime, UUID]:
+    return seen.payment.created_at, seen.payment.id
 
 
 def _seen(merchant_id: UUID) -> Any:
