@@ -66,9 +66,15 @@ def create_invoice(
 
 
 def issue_invoice(
-    *, merchant_id: UUID, network: str, invoice_id: UUID, now: datetime, finish: Finish | None = None
+    *,
+    merchant_id: UUID,
+    network: str,
+    invoice_id: UUID,
+    now: datetime,
+    finish: Finish | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> WrittenInvoice:
-    """Open a draft for payment.
+    """Open a draft for payment; the hooks are those of `create_invoice`.
 
     :raises InvoiceNotFound: if this merchant has no such invoice.
     :raises InvoiceNotDraft: if it was issued before.
@@ -77,6 +83,8 @@ def issue_invoice(
     terms = settle_terms(merchant_id=merchant_id, network=network, asset=invoice.asset, now=now)
 
     def work() -> WrittenInvoice:
+        if prepare is not None:
+            prepare()
         merchant = merchants.get_merchant(merchant_id=merchant_id)
         written = service.issue(merchant=merchant, invoice_id=invoice_id, terms=terms, now=now)
         if finish is not None:

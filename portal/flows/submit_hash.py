@@ -33,10 +33,12 @@ def submit_hash(
     origin: str,
     now: datetime,
     finish: Finish | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> Answer:
     """Check that the transaction named by `text` pays this invoice and return the answer (design, section 9).
 
-    `finish` runs inside the recording transaction, for what must be stored with the effect.
+    `prepare` runs first and `finish` last inside the recording transaction, for what must be stored with
+    the effect.
 
     :raises HashMalformed: before any look-up, when `text` is not a hash.
     :raises InvoiceNotFound: for a draft, which nobody can pay.
@@ -51,12 +53,12 @@ def submit_hash(
     subject = {"merchant_id": merchant_id, "network": network, "invoice_id": invoice_id}
     claim = {**subject, "transaction_hash": transaction_hash, "origin": origin, "now": now}
     if credited is not None:
-        return _finished(claim, finish, lambda: _credited_before(claim, now))
+        return _finished(prepare, finish, lambda: _credited_before(claim, now))
     release()
     found, not_before = _look_up(transaction_hash, now)
     if found is None:
-        return _finished(claim, finish, lambda: _wait(claim, not_before, now))
-    return _finished(claim, finish, lambda: _record(claim, found, now))
+        return _finished(prepare, finish, lambda: _wait(claim, not_before, now))
+    return _finished(prepare, finish, lambda: _record(claim, found, now))
 
 
 def retry_submission(*, merchant_id: UUID, submission_id: UUID, now: datetime) -> Answer:
@@ -88,8 +90,10 @@ def _look_up(transaction_hash: str, now: datetime) -> tuple[ObservedTransaction 
         return None, None
 
 
-def _finished(claim: dict[str, Any], finish: Finish | None, work: Callable[[], Answer]) -> Answer:
+def _finished(prepare: Callable[[], None] | None, finish: Finish | None, work: Callable[[], Answer]) -> Answer:
     def whole() -> Answer:
+        if prepare is not None:
+            prepare()
         answer = work()
         if finish is not None:
             finish(answer)
