@@ -203,6 +203,7 @@ class WalletChallenge(Base):
     network: Mapped[str]
     address: Mapped[str]
     nonce_hash: Mapped[str]
+    envelope_xdr: Mapped[str]
     expires_at: Mapped[Moment]
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[CreatedAt]

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, func, select, text
 
 from portal.db import tenant
 from portal.domain.merchants.models import (
@@ -70,7 +70,7 @@ class WatchedWallet:
     watched_from: str
 
 
-_SESSION = (
+_SESSION: Select[*tuple[Any, ...]] = (
     select(
         UserSession.id,
         UserSession.id_hash,
@@ -125,7 +125,7 @@ def find_session(user_id: UUID, id_hash: str) -> SessionView | None:
     row = db.session.execute(
         _SESSION.where(UserSession.id_hash == id_hash, UserSession.user_id == user_id)
     ).one_or_none()
-    return None if row is None else SessionView(*row)
+    return None if row is None else SessionView(*tuple(row))
 
 
 def list_sessions(user_id: UUID, *, now: datetime, limit: int = SESSIONS_SHOWN_MAX) -> list[UserSession]:
@@ -144,7 +144,7 @@ def find_user(user_id: UUID) -> User | None:
 
 
 def find_user_for_update(user_id: UUID) -> User | None:
-    wanted = select(User).where(User.id == user_id).with_for_update().execution_options(populate_existing=True)
+    wanted = select(User).where(User.id == user_id).with_for_update(key_share=True).execution_options(populate_existing=True)
     return db.session.scalars(wanted).one_or_none()
 
 
@@ -176,7 +176,7 @@ def get_merchant(merchant_id: UUID) -> Merchant:
 
 def get_merchant_for_update(merchant_id: UUID) -> Merchant:
     """:raises MerchantNotFound: when this tenant is not the caller's."""
-    wanted = select(Merchant).where(Merchant.id == merchant_id).with_for_update()
+    wanted = select(Merchant).where(Merchant.id == merchant_id).with_for_update(key_share=True)
     merchant = db.session.scalars(wanted.execution_options(populate_existing=True)).one_or_none()
     if merchant is None:
         raise MerchantNotFound("No such business.")
@@ -195,7 +195,7 @@ def get_wallet(merchant_id: UUID, network: str, address: str, *, lock: bool = Fa
     """:raises WalletNotFound: when this merchant never proved it."""
     wanted = tenant(Wallet, merchant_id).where(Wallet.network == network, Wallet.address == address)
     if lock:
-        wanted = wanted.with_for_update().execution_options(populate_existing=True)
+        wanted = wanted.with_for_update(key_share=True).execution_options(populate_existing=True)
     wallet = db.session.scalars(wanted).one_or_none()
     if wallet is None:
         raise WalletNotFound("No such wallet.")
@@ -213,10 +213,10 @@ def list_wallets(merchant_id: UUID, network: str, *, limit: int = WALLETS_SHOWN_
     return list(db.session.scalars(found))
 
 
-def wallet_addresses(merchant_id: UUID, network: str) -> frozenset[str]:
-    """Return every address that is or was this merchant's: money that reaches one is theirs."""
-    found = select(Wallet.address).where(Wallet.merchant_id == merchant_id, Wallet.network == network)
-    return frozenset(db.session.scalars(found))
+def wallet_addresses(merchant_id: UUID, network: str) -> dict[str, UUID]:
+    """Return every address that is or was this merchant's, with its wallet: money that reaches one is theirs."""
+    found = select(Wallet.address, Wallet.id).where(Wallet.merchant_id == merchant_id, Wallet.network == network)
+    return {address: wallet_id for address, wallet_id in db.session.execute(found)}
 
 
 def wallet_ids(merchant_id: UUID, network: str) -> dict[str, UUID]:
@@ -256,7 +256,7 @@ def list_readiness(merchant_id: UUID, wallet_ids: list[UUID]) -> list[WalletAsse
 def find_challenge(merchant_id: UUID, nonce_hash: str, *, lock: bool = False) -> WalletChallenge | None:
     wanted = tenant(WalletChallenge, merchant_id).where(WalletChallenge.nonce_hash == nonce_hash)
     if lock:
-        wanted = wanted.with_for_update().execution_options(populate_existing=True)
+        wanted = wanted.with_for_update(key_share=True).execution_options(populate_existing=True)
     return db.session.scalars(wanted).one_or_none()
 
 
