@@ -15,7 +15,7 @@
 - `rate`: the share of matching requests that fail, 0 to 1 (default 1).
 - `delay_seconds`, `retry_after_seconds` (1): of the kinds that use them.
 
-The first matching order decides. Orders live in memory: a restart clears them.
+The first order that matches, and strikes by its rate, decides. Orders live in memory: a restart clears them.
 """
 
 import random
@@ -135,7 +135,7 @@ class Faults:
                 if not path.startswith(fault.match) or fault.method not in (None, method):
                     continue
                 if fault.rate < 1 and random.random() >= fault.rate:
-                    return None
+                    continue
                 if fault.times_left is not None:
                     fault.times_left -= 1
                 return fault

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from stellar_sdk import Keypair
 from stellar_sdk import xdr as sx
 
 from portal.kernel.money import format_units, from_stroops
@@ -187,7 +188,6 @@ class _Conversion:
     source_asset: str
     source_stroops: int
     destination: Party
-    destination_xdr: sx.MuxedAccount
     asset_xdr: sx.Asset
     asset: str
     stroops: int
@@ -214,9 +214,7 @@ def _convert(context: Context, trade: _Conversion, refuse: Refusals) -> Outcome:
 
 
 def _last(trade: _Conversion) -> sx.SimplePaymentResult:
-    key = trade.destination_xdr.ed25519 or (trade.destination_xdr.med25519 and trade.destination_xdr.med25519.ed25519)
-    assert key is not None
-    account = sx.AccountID(sx.PublicKey(sx.PublicKeyType.PUBLIC_KEY_TYPE_ED25519, key))
+    account = Keypair.from_public_key(trade.destination.account).xdr_account_id()
     return sx.SimplePaymentResult(account, trade.asset_xdr, sx.Int64(trade.stroops))
 
 
@@ -230,7 +228,7 @@ def apply_strict_receive(context: Context) -> Outcome:
     if cost is None:
         raise _receive("TOO_FEW_OFFERS")
     to = party(operation.destination)
-    trade = _Conversion(source_asset, cost, to, operation.destination, operation.dest_asset, asset, stroops)
+    trade = _Conversion(source_asset, cost, to, operation.dest_asset, asset, stroops)
     if cost > operation.send_max.int64:
         raise _receive("OVER_SENDMAX")
     outcome = _convert(context, trade, _receive)
@@ -251,7 +249,7 @@ def apply_strict_send(context: Context) -> Outcome:
         raise _send("UNDER_DESTMIN")
     to = party(operation.destination)
     sent = operation.send_amount.int64
-    trade = _Conversion(source_asset, sent, to, operation.destination, operation.dest_asset, asset, stroops)
+    trade = _Conversion(source_asset, sent, to, operation.dest_asset, asset, stroops)
     outcome = _convert(context, trade, _send)
     outcome.details = {"amount": units(stroops)}
     outcome.payload = {"success": sx.PathPaymentStrictSendResultSuccess(offers=[], last=_last(trade))}

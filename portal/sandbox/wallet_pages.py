@@ -24,7 +24,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.kernel.assets import asset_code
 from portal.kernel.errors import Invalid
-from portal.kernel.money import format_units, parse_amount
+from portal.kernel.money import display, parse_amount
 from portal.sandbox import payment_links, wallet
 from portal.sandbox.ledger import TransactionRefused
 from portal.sandbox.payment_links import BadPaymentLink, PaymentLink
@@ -93,7 +93,7 @@ def _wallet_page(status: int = 200, error: str | None = None) -> Response:
         trusted=trusted,
         link=link,
         link_asset_code=link and asset_code(link.asset),
-        link_amount=link and link.amount and format_units(link.amount),
+        link_amount=link and link.amount and display(link.amount),
         offers=wallet.offers(ledger, held, link) if link else [],
         error=error or link_error,
         typed=request.form,
@@ -191,8 +191,12 @@ def show_payment(hash_text: str) -> ResponseReturnValue:
     sql += "json_extract(body, '$.starting_balance') FROM operations WHERE id = ?"
     amount, code, to, starting = ledger.store.rows(sql, (int(record["paging_token"]) + 1,))[0]
     shown = {"hash": hash_text, "ledger": record["ledger"], "closed_at": record["created_at"]}
-    shown |= {"amount": amount or starting, "code": code or "XLM", "to": to, "memo": record.get("memo")}
+    shown |= {"amount": _shown(amount or starting), "code": code or "XLM", "to": to, "memo": record.get("memo")}
     return _page("paid.html", payment=shown, failure=None if words is None else wallet.sentence_for(words))
+
+
+def _shown(amount: str | None) -> str | None:
+    return None if amount is None else display(parse_amount(amount))
 
 
 @bp.get("/static/<any(css, js):folder>/<name>")
