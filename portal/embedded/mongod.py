@@ -63,7 +63,11 @@ class Mongod(Server):
     def environment(self) -> dict[str, str]:
         environment = super().environment()
         linked = subprocess.run(
-            ["ldd", self._binary()], capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
+            ["ldd", self._binary()],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
         )
         if "libcurl.so.4 => not found" in linked.stdout:
             environment["LD_LIBRARY_PATH"] = self._borrowed_libcurl()
@@ -120,7 +124,9 @@ class Mongod(Server):
                     self._move_member(known, member)
             self._wait_for_primary(client)
 
-    def _move_member(self, client: "pymongo.MongoClient[dict[str, object]]", member: dict[str, object]) -> None:
+    def _move_member(
+        self, client: "pymongo.MongoClient[dict[str, object]]", member: dict[str, object]
+    ) -> None:
         """Tell a set that was formed on another port where its member is now; it waits for ever otherwise."""
         settings = client.admin.command("replSetGetConfig")["config"]
         if settings["members"][0]["host"] != member["host"]:
@@ -146,7 +152,9 @@ class Mongod(Server):
         with self._client(signed_in=True) as client:
             roles = [{"role": "dbOwner", "db": DATABASE}]
             try:
-                client[DATABASE].command("createUser", "tagih", pwd=self.home.secret("mongo_app"), roles=roles)
+                client[DATABASE].command(
+                    "createUser", "tagih", pwd=self.home.secret("mongo_app"), roles=roles
+                )
             except OperationFailure as failure:
                 if failure.code != USER_EXISTS:
                     raise

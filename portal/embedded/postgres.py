@@ -76,7 +76,9 @@ class Postgres(Server):
             user=account.uid, group=account.gid, extra_groups=[] if account.uid is not None else None,
         )  # fmt: skip
         if made.returncode != 0:
-            raise self.refuse(f"initdb failed ({' '.join(made.stderr.split())[-processes.LOG_QUOTE_CHARACTERS:]}).")
+            raise self.refuse(
+                f"initdb failed ({' '.join(made.stderr.split())[-processes.LOG_QUOTE_CHARACTERS :]})."
+            )
 
     def _forget_stranger(self) -> None:
         """Remove a lock file whose pid now belongs to some other program; the server would take it for a twin."""
@@ -101,7 +103,12 @@ class Postgres(Server):
             "log_min_error_statement": "panic",
         }
         if not self.durable:
-            settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
+            settings |= {
+                "fsync": "off",
+                "full_page_writes": "off",
+                "synchronous_commit": "off",
+                "autovacuum": "off",
+            }
         words: list[str | Path] = [self._programs() / "postgres", "-D", self.data, "-p", str(self.port)]
         for name, value in settings.items():
             words += ["-c", f"{name}={value}"]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -124,8 +125,7 @@ def spawn(
         words = [setpriv, "--pdeathsig", death_signal.name.removeprefix("SIG"), "--", *words]
     if log is not None and log.exists() and log.stat().st_size > LOG_BYTES_MAX:
         log.replace(log.with_suffix(".log.1"))
-    output = open(log, "ab") if log is not None else None
-    try:
+    with open(log, "ab") if log is not None else nullcontext() as output:
         return subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
@@ -138,9 +138,6 @@ def spawn(
             extra_groups=[] if account.uid is not None else None,
             start_new_session=True,
         )
-    finally:
-        if output is not None:
-            output.close()
 
 
 def stop_all(processes: Mapping[int, signal.Signals], *, seconds: float) -> list[int]:

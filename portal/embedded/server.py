@@ -42,7 +42,9 @@ class Server:
         return self.home.log(self.name)
 
     def refuse(self, reason: str) -> StartRefused:
-        return StartRefused(f"{self.title} cannot start: {reason} Set {self.instead} to use your own instead.")
+        return StartRefused(
+            f"{self.title} cannot start: {reason} Set {self.instead} to use your own instead."
+        )
 
     def choose_port(self) -> None:
         """Take the configured port, else the one of the last run if it is still free, else any."""

@@ -69,6 +69,8 @@ class Services:
         }
         processes.stop_all(running, seconds=STOP_SECONDS)
         for server in self.servers:
+            if server.process is not None:
+                server.process.wait()
             server.process = None
 
     def urls(self) -> dict[str, str]:
