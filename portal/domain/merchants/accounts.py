@@ -107,6 +107,13 @@ def _take_over(account: NewAccount, user_id: UUID, now: datetime) -> Registratio
     return Registration(user_id, membership.merchant_id, is_known=False)
 
 
+def is_unverified(*, user_id: UUID) -> bool:
+    """Say whether a sign-up waits for its code; locks the user, enters his scope."""
+    enter_tenant(user_id=user_id)
+    user = queries.find_user_for_update(user_id)
+    return user is not None and user.email_verified_at is None
+
+
 def mark_verified(*, user_id: UUID, now: datetime) -> None:
     """Note that the user reads this mail address, and open the business that waited for it. Safe twice."""
     enter_tenant(user_id=user_id)

@@ -74,6 +74,18 @@ def redeem_code(*, user_id: UUID, purpose: Purpose, nonce: str, code: str, now: 
     return good
 
 
+def was_bound_to(*, user_id: UUID, purpose: Purpose, nonce: str) -> bool:
+    """Say whether the newest code went to the browser that holds `nonce`; only that one may ask for more."""
+    newest = (
+        select(OneTimeCode.code_hash)
+        .where(OneTimeCode.user_id == user_id, OneTimeCode.purpose == purpose)
+        .order_by(OneTimeCode.id.desc())
+        .limit(1)
+    )
+    code_hash = db.session.scalar(newest)
+    return code_hash is not None and code_hash.startswith(_binding(nonce))
+
+
 def find_link(*, purpose: Purpose, token: str, now: datetime) -> UUID | None:
     """Return whose good link this is, entering that user's scope, without using it up."""
     user_id = queries.resolve_code(purpose, digest(token))

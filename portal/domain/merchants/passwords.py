@@ -31,11 +31,11 @@ def password_matches(password_hash: str | None, password: str) -> bool:
     """Compare in the time of a full hash, also when there is none to compare with."""
     from argon2.exceptions import InvalidHashError, VerificationError
 
-    known = password_hash is not None
     try:
-        return _hasher().verify(password_hash or _hash_of_nobody(), password) and known
+        _hasher().verify(password_hash or _hash_of_nobody(), password)
     except (VerificationError, InvalidHashError):
         return False
+    return password_hash is not None
 
 
 def needs_rehash(password_hash: str) -> bool:

@@ -144,8 +144,9 @@ def find_user(user_id: UUID) -> User | None:
 
 
 def find_user_for_update(user_id: UUID) -> User | None:
-    wanted = select(User).where(User.id == user_id).with_for_update(key_share=True).execution_options(populate_existing=True)
-    return db.session.scalars(wanted).one_or_none()
+    """Lock without standing in the way of rows that only refer to the user (FOR NO KEY UPDATE)."""
+    wanted = select(User).where(User.id == user_id).with_for_update(key_share=True)
+    return db.session.scalars(wanted.execution_options(populate_existing=True)).one_or_none()
 
 
 def first_membership(user_id: UUID) -> Membership | None:
@@ -175,7 +176,10 @@ def get_merchant(merchant_id: UUID) -> Merchant:
 
 
 def get_merchant_for_update(merchant_id: UUID) -> Merchant:
-    """:raises MerchantNotFound: when this tenant is not the caller's."""
+    """Lock without standing in the way of payments, whose rows only refer to the merchant.
+
+    :raises MerchantNotFound: when this tenant is not the caller's.
+    """
     wanted = select(Merchant).where(Merchant.id == merchant_id).with_for_update(key_share=True)
     merchant = db.session.scalars(wanted.execution_options(populate_existing=True)).one_or_none()
     if merchant is None:
