@@ -102,7 +102,9 @@ def read_envelope(text: str, passphrase: str) -> Envelope:
     raise MalformedEnvelope("Only transactions and fee-bumps can be submitted.")
 
 
-def _plain(text: str, tx: sx.Transaction, signatures: list[sx.DecoratedSignature], passphrase: str) -> Envelope:
+def _plain(
+    text: str, tx: sx.Transaction, signatures: list[sx.DecoratedSignature], passphrase: str
+) -> Envelope:
     _check_size(tx)
     source = party(tx.source_account)
     return Envelope(

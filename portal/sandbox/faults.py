@@ -34,7 +34,9 @@ ORDERS_MAX = 100
 _DELAYS = {"timeout": 10.0, "slow": 2.0}
 _DELAY_MAX = 120.0
 _EXEMPT = ("/sandbox", "/wallet", "/static")
-_FIELDS = frozenset({"kind", "match", "method", "times", "seconds", "rate", "delay_seconds", "retry_after_seconds"})
+_FIELDS = frozenset(
+    {"kind", "match", "method", "times", "seconds", "rate", "delay_seconds", "retry_after_seconds"}
+)
 
 
 class BadFaultOrder(Invalid):
@@ -66,7 +68,9 @@ class Fault:
         }
 
 
-def _number(order: dict[str, Any], name: str, default: float | None, *, low: float, high: float) -> float | None:
+def _number(
+    order: dict[str, Any], name: str, default: float | None, *, low: float, high: float
+) -> float | None:
     value = order.get(name, default)
     if value is None:
         return None
@@ -134,7 +138,7 @@ class Faults:
             for fault in self._orders:
                 if not path.startswith(fault.match) or fault.method not in (None, method):
                     continue
-                if fault.rate < 1 and random.random() >= fault.rate:
+                if fault.rate < 1 and random.random() >= fault.rate:  # noqa: S311 -- no secret
                     continue
                 if fault.times_left is not None:
                     fault.times_left -= 1

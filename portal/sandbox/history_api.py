@@ -22,7 +22,12 @@ from portal.sandbox.web_context import (
 )
 
 bp = Blueprint("history", __name__)
-_KINDS = {"transactions": "transactions", "operations": "operations", "payments": "operations", "effects": "effects"}
+_KINDS = {
+    "transactions": "transactions",
+    "operations": "operations",
+    "payments": "operations",
+    "effects": "effects",
+}
 _TOID_MAX = 2**63 - 1
 
 

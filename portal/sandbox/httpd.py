@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _run(self, environ: dict[str, Any]) -> None:
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
-        def start_response(status: str, headers: list[tuple[str, str]], error: Any = None) -> None:
+        def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> None:
             started[:] = [(status, headers)]
 
         parts = self.server.app(environ, start_response)

@@ -5,6 +5,7 @@ at once; it exists for readers only after the close, when it is on disk.
 """
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -125,7 +126,7 @@ class Ledger:
         while not self._stop.wait(max(0, due - time.monotonic())):
             try:
                 self.close()
-            except Exception:
+            except (sqlite3.Error, OSError):
                 # A full disk, say: nothing was written, the open ledger stays open and the next close takes it.
                 logger.exception("sandbox ledger %s did not close", self._header.sequence + 1)
             due = max(due + self.close_seconds, time.monotonic())

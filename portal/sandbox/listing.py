@@ -83,7 +83,9 @@ class Listing:
         return replace(self, low=identity, high=identity)
 
 
-def fetch(store: Store, listing: Listing, query: PageQuery) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+def fetch(
+    store: Store, listing: Listing, query: PageQuery
+) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
     """Return (record, its transaction when joined) in the order asked for."""
     if listing.kind == "effects":
         rows = _effects(store, listing, query)
@@ -106,7 +108,7 @@ def _transaction_id(operation: dict[str, Any]) -> int:
 def _transactions_of(store: Store, operations: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     wanted = tuple({_transaction_id(body) for body in operations})
     marks = ",".join("?" * len(wanted))
-    rows = store.rows(f"SELECT id, body FROM transactions WHERE id IN ({marks})", wanted)
+    rows = store.rows(f"SELECT id, body FROM transactions WHERE id IN ({marks})", wanted)  # noqa: S608 -- marks are ?
     return {identity: json.loads(body) for identity, body in rows}
 
 
@@ -129,7 +131,7 @@ def _by_id(store: Store, listing: Listing, query: PageQuery) -> list[tuple[Any, 
         where.append("t.payment = 1")
     if not listing.include_failed:
         where.append("t.successful = 1")
-    sql = f"SELECT t.body FROM {source} WHERE {' AND '.join(where)} ORDER BY {key} {query.order} LIMIT ?"
+    sql = f"SELECT t.body FROM {source} WHERE {' AND '.join(where)} ORDER BY {key} {query.order} LIMIT ?"  # noqa: S608 -- names are ours
     return store.rows(sql, (*values, query.limit))
 
 
@@ -143,7 +145,7 @@ def _effects(store: Store, listing: Listing, query: PageQuery) -> list[tuple[Any
         where.append(f"(operation, position) {'>' if query.order == 'asc' else '<'} (?, ?)")
         values += query.position
     order = f"operation {query.order}, position {query.order}"
-    sql = f"SELECT body FROM effects WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
+    sql = f"SELECT body FROM effects WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608 -- names are ours
     return store.rows(sql, (*values, query.limit))
 
 
@@ -154,5 +156,5 @@ def _ledgers(store: Store, query: PageQuery) -> list[tuple[Any, ...]]:
         sign = ">" if query.order == "asc" else "<"
         # A ledger's own token is sequence << 32, so a token inside a ledger stands behind it.
         where, values = f"sequence << 32 {sign} ?", (query.position[0],)
-    sql = f"SELECT body FROM ledgers WHERE {where} ORDER BY sequence {query.order} LIMIT ?"
+    sql = f"SELECT body FROM ledgers WHERE {where} ORDER BY sequence {query.order} LIMIT ?"  # noqa: S608 -- names are ours
     return store.rows(sql, (*values, query.limit))

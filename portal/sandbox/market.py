@@ -65,7 +65,9 @@ class Market:
         return None if rate is None else -((-stroops * rate.denominator) // rate.numerator)
 
     def describe(self) -> dict[str, object]:
-        rates = {code: format_units(from_stroops(int(worth * STROOPS_PER_UNIT))) for code, worth in _WORTH.items()}
+        rates = {
+            code: format_units(from_stroops(int(worth * STROOPS_PER_UNIT))) for code, worth in _WORTH.items()
+        }
         return {
             "issuer": self.issuer,
             "assets": [{"code": code, "asset": asset} for code, asset in self.assets.items()],

@@ -309,19 +309,19 @@ def _form_of_create(body: Any, source: Party) -> None:
         raise _create("MALFORMED")
 
 
-def _form_of_payment(body: Any, source: Party) -> None:
+def _form_of_payment(body: Any, _source: Party) -> None:
     if body.payment_op.amount.int64 <= 0 or asset_key(body.payment_op.asset) is None:
         raise _payment("MALFORMED")
 
 
-def _form_of_receive(body: Any, source: Party) -> None:
+def _form_of_receive(body: Any, _source: Party) -> None:
     operation = body.path_payment_strict_receive_op
     assets = [operation.send_asset, operation.dest_asset, *operation.path]
     if operation.dest_amount.int64 <= 0 or operation.send_max.int64 <= 0 or None in map(asset_key, assets):
         raise _receive("MALFORMED")
 
 
-def _form_of_send(body: Any, source: Party) -> None:
+def _form_of_send(body: Any, _source: Party) -> None:
     operation = body.path_payment_strict_send_op
     assets = [operation.send_asset, operation.dest_asset, *operation.path]
     if operation.send_amount.int64 <= 0 or operation.dest_min.int64 <= 0 or None in map(asset_key, assets):

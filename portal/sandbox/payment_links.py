@@ -103,4 +103,3 @@ def write_link(fields: dict[str, str]) -> str:
     if fields.get("memo"):
         parts |= {"memo": fields["memo"], "memo_type": fields.get("memo_type", "MEMO_TEXT")}
     return "web+stellar:pay?" + urlencode(parts, quote_via=quote)
-

@@ -69,7 +69,11 @@ class Presenter:
     def account(self, account: Account) -> dict[str, Any]:
         own = f"/accounts/{account.address}"
         below = ("transactions", "operations", "payments", "effects", "offers", "trades")
-        paths = {"self": own} | {name: f"{own}/{name}{_PAGED}" for name in below} | {"data": f"{own}/data/{{key}}"}
+        paths = (
+            {"self": own}
+            | {name: f"{own}/{name}{_PAGED}" for name in below}
+            | {"data": f"{own}/data/{{key}}"}
+        )
         body: dict[str, Any] = {
             "_links": self._links(paths),
             "id": account.address,
@@ -144,7 +148,7 @@ def _account_fields(account: Account) -> dict[str, Any]:
         "selling_liabilities": units(0),
         "asset_type": "native",
     }
-    signers = list(account.signers.items()) + [(account.address, account.master_weight)]
+    signers = [*account.signers.items(), (account.address, account.master_weight)]
     return {
         "last_modified_ledger": account.modified_ledger,
         "last_modified_time": account.modified_at,

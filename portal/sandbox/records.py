@@ -31,7 +31,12 @@ PAYMENT_TYPES = frozenset(
         Type.ACCOUNT_MERGE,
     }
 )
-_ACCOUNT_FLAG_NAMES = {1: "auth_required", 2: "auth_revocable", 4: "auth_immutable", 8: "auth_clawback_enabled"}
+_ACCOUNT_FLAG_NAMES = {
+    1: "auth_required",
+    2: "auth_revocable",
+    4: "auth_immutable",
+    8: "auth_clawback_enabled",
+}
 _LINE_FLAG_NAMES = {1: "authorized", 2: "authorized_to_maintain_liabilites", 4: "clawback_enabled"}
 _YEAR_9999 = 253402300799
 
@@ -81,7 +86,10 @@ def _preconditions(tx: sx.Transaction) -> dict[str, Any]:
     conditions = tx.cond.v2
     if conditions is not None and conditions.ledger_bounds is not None:
         bounds = conditions.ledger_bounds
-        shown["ledgerbounds"] = {"min_ledger": bounds.min_ledger.uint32, "max_ledger": bounds.max_ledger.uint32}
+        shown["ledgerbounds"] = {
+            "min_ledger": bounds.min_ledger.uint32,
+            "max_ledger": bounds.max_ledger.uint32,
+        }
     if conditions is not None and conditions.min_seq_num is not None:
         shown["min_account_sequence"] = str(conditions.min_seq_num.sequence_number.int64)
     return shown
@@ -200,7 +208,10 @@ def _path_details(body: sx.OperationBody, who: dict[str, str]) -> tuple[dict[str
         assert send is not None
         to, path = party(send.destination), send.path
         amounts = {"amount": units(0), "path": [_asset(asset) for asset in path]}
-        amounts |= {"source_amount": units(send.send_amount.int64), "destination_min": units(send.dest_min.int64)}
+        amounts |= {
+            "source_amount": units(send.send_amount.int64),
+            "destination_min": units(send.dest_min.int64),
+        }
         assets = (send.dest_asset, send.send_asset)
     fields = _asset(assets[0]) | who | {"to": to.account} | muxed_fields("to", to)
     return fields | amounts | _asset(assets[1], "source_"), [to.account]
@@ -278,7 +289,10 @@ def _issuer_details(body: sx.OperationBody, source: str) -> tuple[dict[str, Any]
         balance = body.create_claimable_balance_op
         claimants = [claimant.v0 for claimant in balance.claimants if claimant.v0 is not None]
         shown_claimants = [
-            {"destination": account_address(claimant.destination), "predicate": _predicate(claimant.predicate)}
+            {
+                "destination": account_address(claimant.destination),
+                "predicate": _predicate(claimant.predicate),
+            }
             for claimant in claimants
         ]
         amount = {"asset": asset_key(balance.asset), "amount": units(balance.amount.int64)}

@@ -38,7 +38,11 @@ _SHAPES: dict[sx.OperationType, tuple[str, Any, str]] = {
         "CREATE_CLAIMABLE_BALANCE_",
     ),
     Type.CLAWBACK: ("clawback_result", sx.ClawbackResult, "CLAWBACK_"),
-    Type.SET_TRUST_LINE_FLAGS: ("set_trust_line_flags_result", sx.SetTrustLineFlagsResult, "SET_TRUST_LINE_FLAGS_"),
+    Type.SET_TRUST_LINE_FLAGS: (
+        "set_trust_line_flags_result",
+        sx.SetTrustLineFlagsResult,
+        "SET_TRUST_LINE_FLAGS_",
+    ),
 }
 
 # Horizon's words where they are not the code's own name in lower case.
@@ -58,7 +62,10 @@ _WORDS = {
     "opNOT_SUPPORTED": "op_not_supported",
     "opTOO_MANY_SUBENTRIES": "op_too_many_subentries",
 }
-_TRANSACTION_WORDS = {TxCode.txNO_ACCOUNT: "tx_no_source_account", TxCode.txBAD_MIN_SEQ_AGE_OR_GAP: "tx_bad_minseq_age_or_gap"}
+_TRANSACTION_WORDS = {
+    TxCode.txNO_ACCOUNT: "tx_no_source_account",
+    TxCode.txBAD_MIN_SEQ_AGE_OR_GAP: "tx_bad_minseq_age_or_gap",
+}
 
 
 class Refused(Exception):
@@ -200,7 +207,9 @@ class TransactionVerdict:
             result = self._wrapped(envelope.inner_hash, results)
         return sx.TransactionResult(sx.Int64(self.fee_charged), result, sx.TransactionResultExt(0)).to_xdr()
 
-    def _wrapped(self, inner_hash: str, results: list[sx.OperationResult] | None) -> sx.TransactionResultResult:
+    def _wrapped(
+        self, inner_hash: str, results: list[sx.OperationResult] | None
+    ) -> sx.TransactionResultResult:
         inner = sx.InnerTransactionResult(
             # The inner transaction pays nothing; the fee-bump does (CAP-15).
             sx.Int64(0),

@@ -61,7 +61,9 @@ def _finish(answer: Response) -> Response:
     if not request.path.startswith(("/wallet", "/sandbox")):
         # Horizon is open to pages of any origin; the wallet and the fault orders are not.
         answer.headers["Access-Control-Allow-Origin"] = "*"
-        answer.headers["Access-Control-Allow-Headers"] = "X-Client-Name, X-Client-Version, X-App-Name, X-App-Version"
+        answer.headers["Access-Control-Allow-Headers"] = (
+            "X-Client-Name, X-Client-Version, X-App-Name, X-App-Version"
+        )
     answer.headers.setdefault("Cache-Control", "no-cache, no-store, max-age=0")
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer
@@ -114,7 +116,13 @@ def start_in_thread(
 
 
 def serve(
-    path: Path, *, host: str, port: int, passphrase: str, close_seconds: float = 1.0, public_url: str | None = None
+    path: Path,
+    *,
+    host: str,
+    port: int,
+    passphrase: str,
+    close_seconds: float = 1.0,
+    public_url: str | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; must be called from the main thread.
 
@@ -126,7 +134,12 @@ def serve(
     }
     try:
         running = start_in_thread(
-            path, passphrase=passphrase, close_seconds=close_seconds, host=host, port=port, public_url=public_url
+            path,
+            passphrase=passphrase,
+            close_seconds=close_seconds,
+            host=host,
+            port=port,
+            public_url=public_url,
         )
         asked.wait()
         running.stop()

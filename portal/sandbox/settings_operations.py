@@ -187,7 +187,12 @@ def _set_flags(account: Account, operation: sx.SetOptionsOp, effects: list[Effec
 
 
 def _set_thresholds(account: Account, operation: sx.SetOptionsOp, effects: list[Effect]) -> None:
-    values = (operation.master_weight, operation.low_threshold, operation.med_threshold, operation.high_threshold)
+    values = (
+        operation.master_weight,
+        operation.low_threshold,
+        operation.med_threshold,
+        operation.high_threshold,
+    )
     if all(value is None for value in values):
         return
     if any(value is not None and value.uint32 > 255 for value in values):
@@ -197,7 +202,11 @@ def _set_thresholds(account: Account, operation: sx.SetOptionsOp, effects: list[
     account.low = account.low if low is None else low
     account.medium = account.medium if medium is None else medium
     account.high = account.high if high is None else high
-    thresholds = {"low_threshold": account.low, "med_threshold": account.medium, "high_threshold": account.high}
+    thresholds = {
+        "low_threshold": account.low,
+        "med_threshold": account.medium,
+        "high_threshold": account.high,
+    }
     if (low, medium, high) != (None, None, None):
         effects.append(Effect(account.address, "account_thresholds_updated", 4, dict(thresholds)))
     if master is not None:
@@ -323,4 +332,3 @@ def _balance_digest(context: Context) -> bytes:
     )
     preimage = sx.HashIDPreimage(sx.EnvelopeType.ENVELOPE_TYPE_OP_ID, operation_id=operation)
     return hashlib.sha256(preimage.to_xdr_bytes()).digest()
-

@@ -89,7 +89,9 @@ class Store:
                 connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
         for key, value in (("passphrase", passphrase), ("version", str(SCHEMA_VERSION))):
             if self.meta(key) != value:
-                raise ForeignSandboxFile(f"{path} is a sandbox with another {key}; use another file or remove it.")
+                raise ForeignSandboxFile(
+                    f"{path} is a sandbox with another {key}; use another file or remove it."
+                )
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -167,8 +169,12 @@ class Store:
                 connection.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?)", values)
             row = (closing.sequence, len(closing.transactions), dump(closing.ledger))
             connection.execute("INSERT INTO ledgers VALUES (?, ?, ?)", row)
-            connection.executemany("INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?)", closing.transactions)
-            connection.executemany("INSERT INTO transaction_accounts VALUES (?, ?)", closing.transaction_accounts)
+            connection.executemany(
+                "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?)", closing.transactions
+            )
+            connection.executemany(
+                "INSERT INTO transaction_accounts VALUES (?, ?)", closing.transaction_accounts
+            )
             connection.executemany("INSERT INTO operations VALUES (?, ?, ?, ?)", closing.operations)
             connection.executemany("INSERT INTO operation_accounts VALUES (?, ?)", closing.operation_accounts)
             connection.executemany("INSERT INTO effects VALUES (?, ?, ?, ?)", closing.effects)

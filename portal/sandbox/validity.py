@@ -38,7 +38,9 @@ class Signatures:
 
     def reach(self, account: Account, needed: int) -> bool:
         """Say whether the signers of `account` reach the weight `needed`; at least one must have signed."""
-        signers = {address: min(weight, WEIGHT_MAX) for address, weight in account.signers.items() if weight > 0}
+        signers = {
+            address: min(weight, WEIGHT_MAX) for address, weight in account.signers.items() if weight > 0
+        }
         if account.master_weight > 0:
             signers[account.address] = account.master_weight
         return self._collect(signers, needed)
@@ -156,7 +158,9 @@ def _sequence_fits(envelope: Envelope, account: Account, ledger: int) -> bool:
     return envelope.sequence == account.sequence + 1
 
 
-def _check_operations(envelope: Envelope, state: State, signatures: Signatures) -> list[OperationVerdict] | None:
+def _check_operations(
+    envelope: Envelope, state: State, signatures: Signatures
+) -> list[OperationVerdict] | None:
     """Return verdicts when an operation is malformed or its source did not sign, as core does: the first such
     operation carries the refusal, all others read as successes."""
     for index, operation in enumerate(envelope.operations):
@@ -180,7 +184,9 @@ def _untouched(operation: sx.Operation) -> OperationVerdict:
     return OperationVerdict(success_code(kind), Outcome())
 
 
-def _operation_refusal(envelope: Envelope, index: int, state: State, signatures: Signatures) -> IntEnum | None:
+def _operation_refusal(
+    envelope: Envelope, index: int, state: State, signatures: Signatures
+) -> IntEnum | None:
     operation = envelope.operations[index]
     source = envelope.operation_source(index).account
     account = state.read(source)

@@ -81,7 +81,9 @@ def holdings(ledger: Ledger, address: str) -> list[Holding]:
     account = ledger.store.account(address)
     if account is None:
         return []
-    held = [("native", account.balance)] + [(asset, line.balance) for asset, line in account.trustlines.items()]
+    held = [("native", account.balance)] + [
+        (asset, line.balance) for asset, line in account.trustlines.items()
+    ]
     return [
         Holding(asset, asset_code(asset), display(from_stroops(stroops)), stroops) for asset, stroops in held
     ]

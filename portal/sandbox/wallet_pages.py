@@ -25,6 +25,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.kernel.assets import asset_code
 from portal.kernel.errors import Invalid
 from portal.kernel.money import display, parse_amount
+from portal.kernel.tokens import new_token
 from portal.sandbox import payment_links, wallet
 from portal.sandbox.ledger import TransactionRefused
 from portal.sandbox.payment_links import BadPaymentLink, PaymentLink
@@ -38,7 +39,7 @@ _RETURN_CHARACTERS_MAX = 2_000
 _ASSETS = {"sandbox.css": "css", "sandbox-wallet.js": "js"}
 _STATIC = Path(__file__).resolve().parents[2] / "static"
 _POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; "
+    "default-src 'none'; style-src 'self'; script-src 'nonce-{nonce}'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
@@ -62,9 +63,10 @@ def _back(path: str = "/wallet", **more: str) -> BaseResponse:
 
 
 def _page(template: str, status: int = 200, **values: Any) -> Response:
-    back = _return_url()
+    back, nonce = _return_url(), new_token(128)
     page = render_template(
         f"sandbox/{template}",
+        nonce=nonce,
         return_url=back,
         return_host=urlsplit(back).netloc if back else None,
         uri=request.values.get("uri", ""),
@@ -72,7 +74,7 @@ def _page(template: str, status: int = 200, **values: Any) -> Response:
         **values,
     )
     answer = make_response(page, status)
-    answer.headers["Content-Security-Policy"] = _POLICY
+    answer.headers["Content-Security-Policy"] = _POLICY.format(nonce=nonce)
     answer.headers["Referrer-Policy"] = "no-referrer"
     return answer
 
@@ -144,7 +146,9 @@ def get_test_money() -> ResponseReturnValue:
     if visitor is None:
         return _back()
     try:
-        settled(sandbox().ledger, wallet.add_test_money(sandbox().ledger, visitor, request.form.get("code", "")))
+        settled(
+            sandbox().ledger, wallet.add_test_money(sandbox().ledger, visitor, request.form.get("code", ""))
+        )
     except TransactionRefused as refused:
         return _wallet_page(422, wallet.sentence_for(refused.words))
     except Invalid as bad:
@@ -175,7 +179,9 @@ def pay() -> ResponseReturnValue:
     except Invalid as bad:
         return _wallet_page(422, bad.detail)
     except TimeoutError:
-        return _wallet_page(503, "The ledger did not close in time. Look at the balances before you pay again.")
+        return _wallet_page(
+            503, "The ledger did not close in time. Look at the balances before you pay again."
+        )
     return _back(f"/wallet/payments/{ticket.hash}", uri="")
 
 
@@ -191,7 +197,12 @@ def show_payment(hash_text: str) -> ResponseReturnValue:
     sql += "json_extract(body, '$.starting_balance') FROM operations WHERE id = ?"
     amount, code, to, starting = ledger.store.rows(sql, (int(record["paging_token"]) + 1,))[0]
     shown = {"hash": hash_text, "ledger": record["ledger"], "closed_at": record["created_at"]}
-    shown |= {"amount": _shown(amount or starting), "code": code or "XLM", "to": to, "memo": record.get("memo")}
+    shown |= {
+        "amount": _shown(amount or starting),
+        "code": code or "XLM",
+        "to": to,
+        "memo": record.get("memo"),
+    }
     return _page("paid.html", payment=shown, failure=None if words is None else wallet.sentence_for(words))
 
 
@@ -207,4 +218,3 @@ def asset(folder: str, name: str) -> ResponseReturnValue:
     answer = send_from_directory(_STATIC / folder, name)
     answer.headers["Cache-Control"] = "max-age=300"
     return answer
-

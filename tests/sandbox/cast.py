@@ -1,8 +1,11 @@
 """What the sandbox tests share beside fixtures."""
 
+from pathlib import Path
+
 from stellar_sdk import Asset
 
 PASSPHRASE = "Sandbox test network ; November 2026"
+FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "horizon"
 
 
 def paying(destination, amount="10", asset=None):

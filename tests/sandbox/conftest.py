@@ -1,16 +1,13 @@
 """A sandbox of its own per worker, closing every 50 ms, and the cast that pays on it."""
 
 import json
-from pathlib import Path
 
 import pytest
 import requests
 from stellar_sdk import Asset, Keypair, Server, TransactionBuilder
 
 from portal.sandbox.server import start_in_thread
-from tests.sandbox.cast import PASSPHRASE
-
-FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "horizon"
+from tests.sandbox.cast import FIXTURES, PASSPHRASE
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +86,9 @@ def submit(server, build):
     """Return a function that builds, signs and submits, and returns Horizon's record."""
 
     def send(signer, add, *others, **options):
-        return server.submit_transaction(build(signer, add, *others, **options), skip_memo_required_check=True)
+        return server.submit_transaction(
+            build(signer, add, *others, **options), skip_memo_required_check=True
+        )
 
     return send
 

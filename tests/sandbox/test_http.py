@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from stellar_sdk import Keypair
 
 from portal.sandbox import server as sandbox_server
 from portal.sandbox.store import ForeignSandboxFile
-from tests.sandbox.cast import PASSPHRASE, paying
+from portal.sandbox.streaming import BYEBYE, HELLO
+from tests.sandbox.cast import FIXTURES, PASSPHRASE, paying
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +34,9 @@ def read_stream(url, **parameters):
 @pytest.fixture
 def own_sandbox(tmp_path):
     """A sandbox that a test may break or stop."""
-    running = sandbox_server.start_in_thread(tmp_path / "own.sqlite", passphrase=PASSPHRASE, close_seconds=0.05)
+    running = sandbox_server.start_in_thread(
+        tmp_path / "own.sqlite", passphrase=PASSPHRASE, close_seconds=0.05
+    )
     yield running
     running.stop()
 
@@ -60,9 +64,6 @@ class TestStreams:
             assert json.loads(data.removeprefix("data: ")) == record
 
     def test_hello_and_byebye_are_the_recorded_bytes(self, recorded):
-        from portal.sandbox.streaming import BYEBYE, HELLO
-        from tests.sandbox.conftest import FIXTURES
-
         assert (FIXTURES / "sse" / "hello_byebye_exact_bytes.txt").read_text() == HELLO + BYEBYE
 
     def test_a_stream_goes_on_behind_the_last_event(self, sandbox, submit, payer, shop):
@@ -76,7 +77,13 @@ class TestStreams:
         assert '"amount":"2.0000000"' in answer.text
 
     def test_every_list_streams(self, sandbox, payer):
-        for path in ("/ledgers", "/effects", "/transactions", "/operations", f"/accounts/{payer.public_key}/effects"):
+        for path in (
+            "/ledgers",
+            "/effects",
+            "/transactions",
+            "/operations",
+            f"/accounts/{payer.public_key}/effects",
+        ):
             assert read_stream(sandbox.url + path, limit=1).count("\nid: ") == 1
 
 
@@ -152,9 +159,11 @@ class TestRestart:
 
     def test_ledgers_stay_chained(self, own_sandbox):
         fund(own_sandbox.url)
-        records = requests.get(f"{own_sandbox.url}/ledgers?limit=200", timeout=20).json()["_embedded"]["records"]
+        records = requests.get(f"{own_sandbox.url}/ledgers?limit=200", timeout=20).json()["_embedded"][
+            "records"
+        ]
 
-        for earlier, later in zip(records, records[1:], strict=False):
+        for earlier, later in pairwise(records):
             assert later["prev_hash"] == earlier["hash"]
 
     def test_a_file_of_another_network_is_refused(self, tmp_path):
@@ -267,7 +276,13 @@ class TestFaults:
 
     @pytest.mark.parametrize(
         "fields",
-        [{}, {"kind": "sulk"}, {"kind": "503", "times": 0}, {"kind": "503", "rate": "often"}, {"kind": "503", "x": 1}],
+        [
+            {},
+            {"kind": "sulk"},
+            {"kind": "503", "times": 0},
+            {"kind": "503", "rate": "often"},
+            {"kind": "503", "x": 1},
+        ],
     )
     def test_a_bad_order_is_refused(self, own_sandbox, fields):
         assert requests.post(f"{own_sandbox.url}/sandbox/faults", json=fields, timeout=20).status_code == 422

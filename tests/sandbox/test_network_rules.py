@@ -117,7 +117,7 @@ class TestMemos:
         assert "memo" not in record
 
     def test_text_that_is_no_utf8_keeps_its_bytes(self, submit, payer, shop):
-        raw = b"\xe8\"<r\xfe\xeb\xcf8\x9d\x9by"
+        raw = b'\xe8"<r\xfe\xeb\xcf8\x9d\x9by'
 
         record = submit(payer, paying(shop.public_key), memo=TextMemo(raw))
 
@@ -159,7 +159,11 @@ class TestMerge:
         record = submit(payer, lambda builder: builder.append_account_merge_op(shop.public_key))
 
         effects = server.effects().for_transaction(record["hash"]).call()["_embedded"]["records"]
-        assert [effect["type"] for effect in effects] == ["account_debited", "account_credited", "account_removed"]
+        assert [effect["type"] for effect in effects] == [
+            "account_debited",
+            "account_credited",
+            "account_removed",
+        ]
         assert effects[1]["amount"] == "9999.9999900"
         assert balance_of(server, shop) == "19999.9999900"
 
@@ -203,7 +207,10 @@ class TestTrust:
 
         authorized = TrustLineFlags.AUTHORIZED_FLAG
         submit(
-            payer, lambda builder: builder.append_set_trust_line_flags_op(shop.public_key, gold, set_flags=authorized)
+            payer,
+            lambda builder: builder.append_set_trust_line_flags_op(
+                shop.public_key, gold, set_flags=authorized
+            ),
         )
         submit(payer, paying(shop.public_key, "10", gold))
         submit(payer, lambda builder: builder.append_clawback_op(gold, shop.public_key, "4"))
@@ -252,7 +259,10 @@ class TestSigners:
     def test_weights_must_reach_the_threshold(self, submit, payer, shop):
         second = Keypair.random()
         signer = Signer.ed25519_public_key(second.public_key, 1)
-        submit(payer, lambda builder: builder.append_set_options_op(med_threshold=2, high_threshold=2, signer=signer))
+        submit(
+            payer,
+            lambda builder: builder.append_set_options_op(med_threshold=2, high_threshold=2, signer=signer),
+        )
 
         with pytest.raises(BadRequestError) as raised:
             submit(payer, paying(shop.public_key))

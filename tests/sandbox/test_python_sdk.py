@@ -121,7 +121,9 @@ class TestSubmitting:
 
     def test_an_overdue_transaction_is_refused(self, server, payer, shop):
         builder = TransactionBuilder(server.load_account(payer.public_key), PASSPHRASE, 100)
-        envelope = builder.append_payment_op(shop.public_key, Asset.native(), "1").add_time_bounds(0, 1000).build()
+        envelope = (
+            builder.append_payment_op(shop.public_key, Asset.native(), "1").add_time_bounds(0, 1000).build()
+        )
         envelope.sign(payer)
 
         with pytest.raises(BadRequestError) as raised:
@@ -172,7 +174,9 @@ class TestReading:
         assert {key: joined[key] for key in record} == record
 
     def test_a_cursor_of_now_stands_behind_everything(self, server, payer):
-        assert server.payments().for_account(payer.public_key).cursor("now").call()["_embedded"]["records"] == []
+        assert (
+            server.payments().for_account(payer.public_key).cursor("now").call()["_embedded"]["records"] == []
+        )
 
     def test_paths_price_what_a_payment_costs(self, server, payer, usdc):
         found = server.strict_receive_paths([Asset.native()], usdc, "25").call()["_embedded"]["records"]
