@@ -5,9 +5,10 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+import portal.adapters.page_cache  # noqa: F401  it drops kept pages after each commit, whoever commits
 import portal.models  # noqa: F401  every table must be known before the mapper is used
 from config import Config
-from portal.extensions import csrf, db, limiter, migrate, mongo, redis, site
+from portal.extensions import csrf, db, limiter, login_manager, migrate, mongo, redis, site
 
 ROOT = Path(__file__).parent.parent
 # Requests are short; whatever runs longer holds locks that payments wait for.
@@ -64,7 +65,11 @@ def engine_options(config: Config) -> dict[str, object]:
         "max_overflow": 15,
         "pool_pre_ping": True,
         "pool_recycle": 1800,
-        "connect_args": {"options": timeouts, "application_name": f"tagih-{config.role}", "connect_timeout": 5},
+        "connect_args": {
+            "options": timeouts,
+            "application_name": f"tagih-{config.role}",
+            "connect_timeout": 5,
+        },
     }
 
 
@@ -78,16 +83,26 @@ def _bind(app: Flask) -> None:
 
 def _register_web(app: Flask) -> None:
     """Pages and API; imported here because commands and workers need none of it."""
+    from portal.web.access import check_every_route_is_marked, init_access
+    from portal.web.checkout.views import bp as checkout
+    from portal.web.access import init_access
+    from portal.web.auth.views import bp as auth
+    from portal.web.developers.views import bp as developers
     from portal.web.errors import register_error_handlers
     from portal.web.filters import register_filters
     from portal.web.headers import init_headers
     from portal.web.health.views import bp as health
     from portal.web.navigation import init_navigation
 
-    csrf.init_app(app)
-    limiter.init_app(app)
+    # Headers first: they name the request before anything may refuse it.
     init_headers(app)
+    csrf.init_app(app)
+    login_manager.init_app(app)
+    limiter.init_app(app)
     init_navigation(app)
     register_filters(app)
     register_error_handlers(app)
+    init_access(app)
     app.register_blueprint(health)
+    app.register_blueprint(checkout)
+    check_every_route_is_marked(app)

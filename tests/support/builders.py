@@ -47,7 +47,9 @@ class Shop:
         enter_tenant(merchant_id=self.id, user_id=self.user_id)
 
 
-def make_shop(*, name: str = "Kopi Selatan", role: str = "owner", wallet: bool = True, **columns: Any) -> Shop:
+def make_shop(
+    *, name: str = "Kopi Selatan", role: str = "owner", wallet: bool = True, **columns: Any
+) -> Shop:
     """Write a merchant, its owner and wallet and leave no tenant entered."""
     pair = Keypair.random()
     merchant_id, user_id = new_id(), new_id()
@@ -103,7 +105,9 @@ def make_invoice(shop: Shop, *, issue: bool = True, now: datetime = NOON, **fiel
         merchant = db.session.get_one(Merchant, shop.id)
         terms = None
         if issue:
-            wallet = db.session.scalars(db.select(Wallet).where(Wallet.merchant_id == shop.id, Wallet.is_default))
+            wallet = db.session.scalars(
+                db.select(Wallet).where(Wallet.merchant_id == shop.id, Wallet.is_default)
+            )
             terms = IssueTerms(wallet.one())
         return invoices.create(
             merchant=merchant, network=NETWORK, draft=draft, client=None, terms=terms, now=now
