@@ -8,7 +8,8 @@ const LONGEST_MS = 5 * 60_000;
 const REQUEST_MS = 8000;
 const SPOKEN_AT_SECONDS = [300, 60, 0];
 const SOON_SECONDS = 120;
-const CONFIRMING = "Payment seen, confirming";
+const LOOKING = "Looking for your payment on the network";
+const WALLET_MS = 1500;
 const LOST = "Connection lost. Your payment is safe; we keep checking.";
 
 const opened = performance.now();
@@ -37,7 +38,9 @@ function setLine(text, tone) {
   if (line.textContent !== wanted) line.textContent = wanted;
   const box = line.closest(".state");
   box?.classList.toggle("lost", tone === "lost");
-  box?.classList.toggle("confirming", tone === "confirming");
+  if (box && tone !== "") box.dataset.tone ??= box.classList.contains("confirming") ? "confirming" : "";
+  const usual = box?.dataset.tone ?? (box?.classList.contains("confirming") ? "confirming" : "");
+  box?.classList.toggle("confirming", (tone || usual) === "confirming");
 }
 
 function setClock(serverNow) {
@@ -86,20 +89,46 @@ function retryAfterMs(response) {
   return Number.isNaN(seconds) ? Math.max(0, Date.parse(text) - Date.now()) || 0 : seconds * 1000;
 }
 
+// The answer to a submitted hash has an address of its own; a page that answers a POST has none to fetch.
+function pageUrl() {
+  const here = new URL(location.href);
+  return here.pathname === root.dataset.pageUrl ? here.href : root.dataset.pageUrl;
+}
+
+function carryOver(from, to) {
+  const typed = from.querySelector("[name=transaction_hash]");
+  const field = to.querySelector("[name=transaction_hash]");
+  if (!typed?.value || !field) return;
+  field.value = typed.value;
+  field.closest("details").open = true;
+}
+
+function settle(fresh, was) {
+  const heading = fresh.querySelector("main h1");
+  if (fresh.dataset.status === "PAID" && was !== "PAID") {
+    heading?.focus();
+  } else {
+    say(fresh.querySelector("[data-status-line]")?.textContent.trim() ?? "");
+  }
+}
+
 async function swap() {
-  const response = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } });
+  const response = await fetch(pageUrl(), { cache: "no-store", headers: { Accept: "text/html" } });
   if (!response.ok) throw new Error(`page answered ${response.status}`);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.getElementById("checkout");
   if (!fresh) return location.reload();
-  root.replaceWith(document.adoptNode(fresh));
+  const old = root;
+  carryOver(old, fresh);
+  old.replaceWith(document.adoptNode(fresh));
   document.title = page.title;
   etag = null;
   root = fresh.matches("[data-status-url]") ? fresh : null;
-  if (root) setClock(root.dataset.serverNow);
-  const heading = fresh.querySelector("main h1");
-  heading?.setAttribute("tabindex", "-1");
-  heading?.focus();
+  if (root) {
+    setClock(root.dataset.serverNow);
+    tick();
+  }
+  settle(fresh, old.dataset.status);
   return undefined;
 }
 
@@ -113,12 +142,13 @@ async function read(response) {
   setClock(status.server_now);
   wait = Math.max(wait, Number(status.poll_after_ms) || 0);
   if (status.expires_at) root.dataset.expiresAt = status.expires_at;
-  const { status: was, settlement: had, submission: sent } = root.dataset;
+  const { status: was, settlement: had, received, submission: sent } = root.dataset;
   const state = status.submission?.state ?? "";
-  const moved = status.status !== was || status.settlement !== had;
+  const moved = status.status !== was || status.settlement !== had || status.amount_received !== received;
   if (moved || (sent && state && state !== sent)) return swap();
   etag = response.headers.get("ETag");
-  setLine(state === "CHECKING" ? CONFIRMING : null, state === "CHECKING" ? "confirming" : "");
+  const isLooking = state === "CHECKING" && sent !== "CHECKING";
+  setLine(isLooking ? LOOKING : null, isLooking ? "confirming" : "");
 }
 
 async function ask() {
@@ -142,6 +172,18 @@ async function ask() {
     schedule();
   }
 }
+
+// A wallet that opened takes the page out of sight; if it is still here, say what else can be done.
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("[data-wallet]")) return;
+  window.setTimeout(() => {
+    const hint = document.querySelector("[data-wallet-hint]");
+    if (hint && !document.hidden) hint.hidden = false;
+  }, WALLET_MS);
+});
+
+const faulty = document.querySelector("[data-claim] [aria-invalid]");
+faulty?.focus();
 
 if (root) {
   setClock(root.dataset.serverNow);

@@ -32,7 +32,13 @@ def changed(event_type: str, invoice: Invoice, lines: Lines, now: datetime) -> W
     return WrittenInvoice(invoice, lines, document)
 
 
+def mark_checkout(token: str) -> None:
+    """Note that the payer's page of this invoice is out of date: kept copies are dropped after the commit."""
+    db.session().info.setdefault("changed_checkouts", set()).add(token)
+
+
 def announce(event_type: str, invoice: Invoice, document: dict[str, Any], now: datetime) -> None:
+    mark_checkout(invoice.token)
     events.record(
         event_type,
         merchant_id=invoice.merchant_id,

@@ -5,9 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.domain.audit import service as audit
+from portal.domain.invoices.announcements import mark_checkout
+from portal.domain.invoices.models import Invoice
 from portal.domain.payments.models import Payment, Submission
 from portal.domain.payments.rules import RuleResult, explain_for_invoice
 from portal.domain.payments.service import Recorded
@@ -52,9 +55,15 @@ def open_submission(
     statement = statement.on_conflict_do_update(
         index_elements=["invoice_id", "transaction_hash"], set_={"updated_at": now}
     )
-    found = db.session.scalars(
-        statement.returning(Submission), execution_options={"populate_existing": True}
+    token = (
+        select(Invoice.token).where(Invoice.merchant_id == merchant_id, Invoice.id == invoice_id).scalar_subquery()
+    )
+    found: Submission
+    found, checkout_token = db.session.execute(
+        statement.returning(Submission, token), execution_options={"populate_existing": True}
     ).one()
+    # Every change of a submission begins with this call, in the same transaction.
+    mark_checkout(checkout_token)
     if found.state == "NOT_FOUND":
         found.state, found.started_at, found.attempts = "CHECKING", now, 0
         found.next_attempt_at = now + timedelta(seconds=FIRST_DELAYS_SECONDS[0])
