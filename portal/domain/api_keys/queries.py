@@ -8,6 +8,7 @@ from sqlalchemy import Row, Select, select, text
 
 from portal.db import tenant
 from portal.domain.api_keys.models import ApiKey
+from portal.domain.merchants.models import Merchant
 from portal.extensions import db
 from portal.kernel.errors import NotFound
 
@@ -24,7 +25,8 @@ _SECRET = select(
     ApiKey.expires_at,
     ApiKey.revoked_at,
     ApiKey.last_used_at,
-)
+    Merchant,
+).join(Merchant, Merchant.id == ApiKey.merchant_id)
 
 
 class KeyNotFound(NotFound):
@@ -67,7 +69,7 @@ def resolve_prefix(prefix: str) -> tuple[UUID, UUID] | None:
 
 
 def find_secret(merchant_id: UUID, key_id: UUID) -> Row[*tuple[object, ...]] | None:
-    """Return what authentication compares: hash, scopes, expiry, revocation, last use."""
+    """Return what authentication compares: hash, scopes, expiry, revocation, last use; and the merchant."""
     wanted: Select[*tuple[object, ...]] = _SECRET.where(ApiKey.merchant_id == merchant_id, ApiKey.id == key_id)
     return db.session.execute(wanted).one_or_none()
 

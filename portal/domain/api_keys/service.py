@@ -14,6 +14,7 @@ from portal.domain.api_keys import queries, rules
 from portal.domain.api_keys.models import ApiKey
 from portal.domain.audit import service as audit
 from portal.domain.events import service as events
+from portal.domain.merchants.models import Merchant
 from portal.domain.merchants.rules import clean_text
 from portal.extensions import db
 from portal.kernel.clock import iso, iso_or_none
@@ -34,7 +35,10 @@ class InvalidApiKey(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class KeyIdentity:
-    """Whoever holds the key; `is_use_due` when its last use should be noted (`record_use`)."""
+    """Whoever holds the key; `is_use_due` when its last use should be noted (`record_use`).
+
+    `merchant` came with the key in one look-up; whether its status lets it act is for the caller to judge.
+    """
 
     merchant_id: UUID
     key_id: UUID
@@ -42,6 +46,7 @@ class KeyIdentity:
     scopes: frozenset[str]
     ref: str
     is_use_due: bool
+    merchant: Merchant
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes
@@ -131,7 +136,9 @@ def authenticate(secret_text: str, now: datetime) -> KeyIdentity:
     if not rules.is_usable(revoked_at=row.revoked_at, expires_at=row.expires_at, now=now):
         raise InvalidApiKey("This API key is not valid.")
     is_use_due = row.last_used_at is None or now - row.last_used_at >= USE_NOTED_EVERY
-    return KeyIdentity(merchant_id, key_id, row.network, frozenset(row.scopes), to_ref("key", key_id), is_use_due)
+    return KeyIdentity(
+        merchant_id, key_id, row.network, frozenset(row.scopes), to_ref("key", key_id), is_use_due, row.Merchant
+    )
 
 
 def record_use(*, merchant_id: UUID, key_id: UUID, ip: str | None, now: datetime) -> None:

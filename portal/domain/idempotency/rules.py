@@ -66,4 +66,6 @@ def hash_of_body(body: Any) -> str:
 def check_same_body(*, kept_hash: str, attempt: Attempt) -> None:
     """:raises IdempotencyMismatch: when the key was first used with another body."""
     if kept_hash != attempt.body_hash:
-        raise IdempotencyMismatch("This Idempotency-Key was used with another body. Use a new key for a new request.")
+        raise IdempotencyMismatch(
+            "This Idempotency-Key was used with another body. Use a new key for a new request."
+        )

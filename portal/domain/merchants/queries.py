@@ -169,7 +169,8 @@ def list_owner_emails(merchant_id: UUID) -> list[str]:
 
 def get_merchant(merchant_id: UUID) -> Merchant:
     """:raises MerchantNotFound: when this tenant is not the caller's."""
-    merchant = db.session.scalars(select(Merchant).where(Merchant.id == merchant_id)).one_or_none()
+    # The API's guard has read it with the key: within one transaction it need not be read again.
+    merchant = db.session.get(Merchant, merchant_id)
     if merchant is None:
         raise MerchantNotFound("No such business.")
     return merchant
