@@ -221,13 +221,21 @@ def _guard() -> BaseResponse | None:
     someone = user()
     enter_tenant(merchant_id=someone.session.merchant_id, user_id=someone.id)
     _name_actor(someone.ref)
-    g.time_zone = someone.time_zone
-    g.locale = someone.locale
+    _dress(someone)
     if access.kind == "merchant":
         _check_role(someone, access)
     if access.step_up and not someone.is_fresh(utc_now()):
         return redirect(url_for("auth.confirm", next=_return_path()), 303)
     return None
+
+
+def _dress(someone: SignedIn) -> None:
+    """Tell the layouts who reads the page."""
+    g.time_zone = someone.time_zone
+    g.locale = someone.locale
+    g.theme = someone.theme
+    g.user_name = someone.name
+    g.merchant_name = someone.merchant_name
 
 
 def _check_role(someone: SignedIn, access: Access) -> None:

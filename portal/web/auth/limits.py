@@ -1,0 +1,43 @@
+"""How often somebody may try: per address of the network and per mail address, counted in Redis, else in process.
+
+Sign-ins count when they fail, so that a busy team behind one address is not locked out by signing in well.
+"""
+
+from flask import Response, request
+from flask.typing import ResponseReturnValue
+from flask_limiter import RateLimitExceeded
+
+from portal.extensions import limiter
+from portal.kernel.clock import utc_now
+from portal.kernel.tokens import digest
+from portal.web.access import user
+from portal.web.errors import error_page
+
+
+def _is_refused(response: Response) -> bool:
+    return response.status_code >= 400
+
+
+def _typed_email() -> str:
+    # Hashed, because what is typed into this field may be anything, passwords included.
+    return digest(request.form.get("email", "").strip().lower()[:320])
+
+
+def _who() -> str:
+    return user().ref
+
+
+failures_by_ip = limiter.limit("60 per 15 minutes", deduct_when=_is_refused)
+failures_by_email = limiter.limit("10 per 15 minutes", key_func=_typed_email, deduct_when=_is_refused)
+failures_by_user = limiter.limit("10 per 15 minutes", key_func=_who, deduct_when=_is_refused)
+codes_by_ip = limiter.limit("60 per hour", deduct_when=_is_refused)
+mails_by_ip = limiter.limit("60 per hour")
+mails_by_email = limiter.limit("8 per hour", key_func=_typed_email)
+
+
+def too_many(failure: RateLimitExceeded) -> ResponseReturnValue:
+    """Answer 429 with the minutes until the next try."""
+    current = limiter.current_limit
+    window = int(failure.limit.limit.get_expiry())
+    seconds = window if current is None else int(current.reset_at - utc_now().timestamp())
+    return error_page(429, retry_after_seconds=min(max(1, seconds), window))

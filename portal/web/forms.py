@@ -1,0 +1,42 @@
+"""What the portal's forms share: checks of the domain as WTForms validators, choices, classes of inputs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask_wtf import FlaskForm
+from wtforms import Field, ValidationError
+
+from portal.kernel.errors import TagihError
+
+INPUT = {"class": "input"}
+
+
+class Form(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+    """Base of every form of the portal."""
+
+
+class Checked:
+    """Runs a rule of the domain on the typed text and keeps what it returns as `field.checked`.
+
+    The rule's refusal becomes the field's error; an empty field counts as empty text.
+    """
+
+    def __init__(self, rule: Callable[[str], object]) -> None:
+        self._rule = rule
+
+    def __call__(self, form: Form, field: Field) -> None:
+        del form  # a rule is about one field
+        try:
+            field.checked = self._rule(str(field.data or ""))
+        except TagihError as refusal:
+            raise ValidationError(refusal.detail) from refusal
+
+
+def checked(field: Field) -> Any:
+    """Return what the rule of a validated field made of its text."""
+    return field.checked
+
+
+def add_error(field: Field, refusal: TagihError) -> None:
+    """Show a refusal of the domain beside the field that it is about."""
+    field.errors = [*field.errors, refusal.detail]
