@@ -169,8 +169,8 @@ class Ledger:
             ticket = Ticket(envelope.hash, duplicate=True)
             ticket.done.set()
             return ticket
-        if len(self._open) >= OPEN_TRANSACTIONS_MAX:
-            raise LedgerFull("The open ledger is full.")
+        if self.stopping or len(self._open) >= OPEN_TRANSACTIONS_MAX:
+            raise LedgerFull("The open ledger takes no more transactions.")
         sequence = self._header.sequence + 1
         refusal = validity.check(envelope, self._state, ledger=sequence, now=int(utc_now().timestamp()))
         if refusal is not None:

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from portal.sandbox import assets_api, faults, history_api, submission_api, wallet_pages
 from portal.sandbox.faults import Fault, Faults
 from portal.sandbox.httpd import BODY_BYTES_MAX, SandboxServer
-from portal.sandbox.ledger import Ledger
+from portal.sandbox.ledger import Ledger, LedgerFull
 from portal.sandbox.problems import Problem, response
 from portal.sandbox.web_context import EXTENSION, Sandbox, sandbox
 
@@ -35,6 +35,7 @@ def create_sandbox(
     for blueprint in (history_api.bp, assets_api.bp, submission_api.bp, wallet_pages.bp):
         app.register_blueprint(blueprint)
     app.register_error_handler(Problem, response)
+    app.register_error_handler(LedgerFull, lambda _full: response(Problem("stale_history")))
     app.register_error_handler(HTTPException, _http_error)
     app.before_request(_misbehave)
     app.after_request(_finish)

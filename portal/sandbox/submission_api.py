@@ -63,8 +63,6 @@ def submit() -> Response:
         raise Problem("transaction_malformed", envelope_xdr=text) from error
     except TransactionRefused as refused:
         raise failed(refused) from refused
-    except LedgerFull as full:
-        raise Problem("stale_history") from full
     return _respond(ticket, text)
 
 
