@@ -78,6 +78,8 @@ def write_off(invoice: Invoice, now: datetime) -> None:
 
 def _reopen_books(invoice: Invoice, now: datetime) -> None:
     """Late money is accepted: what was written off at expiry is owed again before it is paid."""
-    written_off = ledger_queries.find_open_close_journal(merchant_id=invoice.merchant_id, invoice_id=invoice.id)
+    written_off = ledger_queries.find_open_close_journal(
+        merchant_id=invoice.merchant_id, invoice_id=invoice.id
+    )
     if written_off is not None:
         ledger.reverse(merchant_id=invoice.merchant_id, journal_id=written_off, at=now)

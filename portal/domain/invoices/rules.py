@@ -94,7 +94,9 @@ class Totals:
     total: Decimal
 
 
-def totals(items: tuple[Item, ...], discounts: tuple[Discount, ...] = (), taxes: tuple[Tax, ...] = ()) -> Totals:
+def totals(
+    items: tuple[Item, ...], discounts: tuple[Discount, ...] = (), taxes: tuple[Tax, ...] = ()
+) -> Totals:
     """Compute an invoice; the only place that does, for portal, API, PDF and preview.
 
     Line = quantity x unit price; discounts come off the subtotal in order; each tax is its percent of the
@@ -116,7 +118,9 @@ def totals(items: tuple[Item, ...], discounts: tuple[Discount, ...] = (), taxes:
         off = discount.amount if discount.percent is None else multiply(subtotal, discount.percent / HUNDRED)
         assert off is not None, discount
         if off > rest:
-            raise TotalsInvalid("This discount is more than what is left to pay.", pointer=f"/discounts/{index}")
+            raise TotalsInvalid(
+                "This discount is more than what is left to pay.", pointer=f"/discounts/{index}"
+            )
         discount_totals.append(off)
         rest -= off
     tax_totals = tuple(multiply(rest, tax.percent / HUNDRED) for tax in taxes)

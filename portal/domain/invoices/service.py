@@ -57,7 +57,13 @@ class IssueTerms:
 
 
 def create(
-    *, merchant: Merchant, network: str, draft: Draft, client: Client | None, terms: IssueTerms | None, now: datetime
+    *,
+    merchant: Merchant,
+    network: str,
+    draft: Draft,
+    client: Client | None,
+    terms: IssueTerms | None,
+    now: datetime,
 ) -> WrittenInvoice:
     """Write a draft, or with `terms` an issued invoice, and announce it; the caller commits.
 
@@ -155,7 +161,9 @@ def draft_of(*, merchant_id: UUID, invoice_id: UUID) -> Draft:
         asset=invoice.asset,
         items=tuple(Item(line.description, line.quantity, line.unit_price) for line in lines.items),
         discounts=tuple(
-            Discount(line.label, percent=line.percent, amount=None if line.percent is not None else line.total)
+            Discount(
+                line.label, percent=line.percent, amount=None if line.percent is not None else line.total
+            )
             for line in lines.discounts
         ),
         taxes=tuple(Tax(line.label, line.percent or Decimal(0)) for line in lines.taxes),
@@ -184,7 +192,9 @@ def _get_draft(merchant_id: UUID, invoice_id: UUID) -> Invoice:
     return invoice
 
 
-def _agreed(merchant: Merchant, draft: Draft, sums: Totals, client: Client | None, now: datetime) -> dict[str, Any]:
+def _agreed(
+    merchant: Merchant, draft: Draft, sums: Totals, client: Client | None, now: datetime
+) -> dict[str, Any]:
     snapshot = client_snapshot(client)
     return {
         "client_id": None if client is None else client.id,
@@ -217,13 +227,6 @@ def client_snapshot(client: Client | None) -> dict[str, Any]:
 
 
 def _open(invoice: Invoice, *, merchant: Merchant, terms: IssueTerms, now: datetime) -> None:
-    invoice.status = InvoiceStatus.PENDING.value
-    invoice.pay_ref = new_pay_ref()
-    invoice.wallet_id = terms.wallet.id
-    invoice.destination = terms.wallet.address
-    invoice.issued_at = now
-    invoice.expires_at = now + timedelta(seconds=invoice.expires_in_seconds)
-    invoice.flags = sorted({*invoice.flags, *terms.flags})
     ledger.post(
         merchant_id=invoice.merchant_id,
         network=invoice.network,
@@ -239,10 +242,18 @@ def _open(invoice: Invoice, *, merchant: Merchant, terms: IssueTerms, now: datet
         ),
         at=now,
     )
-    # The counter is the last lock taken: from here on the transaction only inserts.
+    # The counter is the last lock taken; the invoice changes after it, in one step, because half an issued
+    # invoice is refused by the database.
     period = period_of(now, merchant.time_zone)
     value = _next_number(invoice.merchant_id, invoice.network, period)
+    invoice.status = InvoiceStatus.PENDING.value
     invoice.number = number_of(merchant.invoice_prefix, period, value)
+    invoice.pay_ref = new_pay_ref()
+    invoice.wallet_id = terms.wallet.id
+    invoice.destination = terms.wallet.address
+    invoice.issued_at = now
+    invoice.expires_at = now + timedelta(seconds=invoice.expires_in_seconds)
+    invoice.flags = sorted({*invoice.flags, *terms.flags})
     invoice.search_text = search_text_of(invoice.number, str(invoice.pay_ref), invoice.search_text)
 
 
@@ -285,7 +296,12 @@ def _write_lines(invoice: Invoice, draft: Draft, sums: Totals) -> Lines:
         return [model(**value) for value in values]
 
     items = [
-        {"description": item.description, "quantity": item.quantity, "unit_price": item.unit_price, "total": total}
+        {
+            "description": item.description,
+            "quantity": item.quantity,
+            "unit_price": item.unit_price,
+            "total": total,
+        }
         for item, total in zip(draft.items, sums.items, strict=True)
     ]
     discounts = [
@@ -301,4 +317,6 @@ def _write_lines(invoice: Invoice, draft: Draft, sums: Totals) -> Lines:
 
 def _delete_lines(merchant_id: UUID, invoice_id: UUID) -> None:
     for model in (InvoiceItem, DiscountLine, TaxLine):
-        db.session.execute(delete(model).where(model.merchant_id == merchant_id, model.invoice_id == invoice_id))
+        db.session.execute(
+            delete(model).where(model.merchant_id == merchant_id, model.invoice_id == invoice_id)
+        )

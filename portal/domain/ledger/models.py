@@ -59,7 +59,9 @@ class LedgerJournal(Base):
         CheckConstraint("network IN ('test', 'live')", "network_known"),
         CheckConstraint(_IN_KINDS(", ".join(f"'{kind}'" for kind in JOURNAL_KINDS)), "kind_known"),
         CheckConstraint("(kind = 'reversal') = (reverses_id IS NOT NULL)", "reversal_names_journal"),
-        ForeignKeyConstraint(["merchant_id", "reverses_id"], ["ledger_journals.merchant_id", "ledger_journals.id"]),
+        ForeignKeyConstraint(
+            ["merchant_id", "reverses_id"], ["ledger_journals.merchant_id", "ledger_journals.id"]
+        ),
         Index("ix_ledger_journals_merchant_id_reference_id", "merchant_id", "reference_id"),
     )
 
@@ -80,8 +82,12 @@ class LedgerEntry(Base):
     __table_args__ = (
         CheckConstraint("side IN ('DEBIT', 'CREDIT')", "side_known"),
         CheckConstraint("amount > 0", "amount_positive"),
-        ForeignKeyConstraint(["merchant_id", "journal_id"], ["ledger_journals.merchant_id", "ledger_journals.id"]),
-        ForeignKeyConstraint(["merchant_id", "account_id"], ["ledger_accounts.merchant_id", "ledger_accounts.id"]),
+        ForeignKeyConstraint(
+            ["merchant_id", "journal_id"], ["ledger_journals.merchant_id", "ledger_journals.id"]
+        ),
+        ForeignKeyConstraint(
+            ["merchant_id", "account_id"], ["ledger_accounts.merchant_id", "ledger_accounts.id"]
+        ),
         Index("ix_ledger_entries_journal_id", "journal_id"),
         Index("ix_ledger_entries_account_id_id", "account_id", "id"),
     )
@@ -101,7 +107,9 @@ class AccountBalance(Base):
     __tablename__ = "account_balances"
     __table_args__ = (
         CheckConstraint("version > 0", "version_positive"),
-        ForeignKeyConstraint(["merchant_id", "account_id"], ["ledger_accounts.merchant_id", "ledger_accounts.id"]),
+        ForeignKeyConstraint(
+            ["merchant_id", "account_id"], ["ledger_accounts.merchant_id", "ledger_accounts.id"]
+        ),
     )
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -45,14 +45,26 @@ def get_journal(*, merchant_id: UUID, journal_id: UUID) -> Journal:
     if journal is None:
         raise JournalNotFound("No such journal.")
     rows = db.session.execute(
-        select(LedgerAccount.kind, LedgerAccount.owner_id, LedgerEntry.side, LedgerEntry.amount, LedgerEntry.asset)
+        select(
+            LedgerAccount.kind,
+            LedgerAccount.owner_id,
+            LedgerEntry.side,
+            LedgerEntry.amount,
+            LedgerEntry.asset,
+        )
         .join(LedgerAccount, LedgerAccount.id == LedgerEntry.account_id)
         .where(LedgerEntry.merchant_id == merchant_id, LedgerEntry.journal_id == journal_id)
         .order_by(LedgerEntry.id)
     ).all()
     postings = tuple(Posting(row.kind, row.owner_id, Side(row.side), row.amount) for row in rows)
     return Journal(
-        journal.id, journal.network, rows[0].asset, journal.kind, journal.reference_id, journal.occurred_at, postings
+        journal.id,
+        journal.network,
+        rows[0].asset,
+        journal.kind,
+        journal.reference_id,
+        journal.occurred_at,
+        postings,
     )
 
 
