@@ -86,6 +86,10 @@ class _Environment(BaseSettings):
         return (init_settings,)
 
 
+# The names of all variables that a process of the portal reads.
+VARIABLES = tuple(_Environment.model_fields)
+
+
 @dataclass(frozen=True)
 class Config:
     """Every setting, checked; field names are the variables' in lower case."""
@@ -168,13 +172,17 @@ class Config:
 
 
 def gather_environment(environ: dict[str, str]) -> dict[str, str]:
-    """Return the variables after `X_FILE` secrets and, outside production, `$VAR_DIR/env` were read."""
+    """Return the variables after `X_FILE` secrets and, outside production, `$VAR_DIR/env` were read.
+
+    `READ_ENV_FILE=0` leaves that file alone: `make run` sets it for its children, so that the web process
+    does not hold the DSNs of the other roles.
+    """
     merged = dict(environ)
     for name in _SECRETS:
         path = environ.get(f"{name}_FILE")
         if path and not environ.get(name):
             merged[name] = Path(path).read_text().strip()
-    if merged.get("APP_ENV") != "production":
+    if merged.get("APP_ENV") != "production" and merged.get("READ_ENV_FILE") != "0":
         written = Path(merged.get("VAR_DIR") or "var") / "env"
         if written.is_file():
             for line in written.read_text().splitlines():
