@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-import portal.adapters.page_cache  # noqa: F401  it drops kept pages after each commit, whoever commits
+import portal.adapters.page_cache  # it drops kept pages after each commit, whoever commits
 import portal.models  # noqa: F401  every table must be known before the mapper is used
 from config import Config
 from portal.extensions import csrf, db, limiter, login_manager, migrate, mongo, redis, site
@@ -83,16 +83,17 @@ def _bind(app: Flask) -> None:
 
 def _register_web(app: Flask) -> None:
     """Pages and API; imported here because commands and workers need none of it."""
+    from portal.api.v1.routes import init_api
     from portal.web.access import check_every_route_is_marked, init_access
-    from portal.web.checkout.views import bp as checkout
-    from portal.web.access import init_access
     from portal.web.auth.views import bp as auth
+    from portal.web.checkout.views import bp as checkout
     from portal.web.developers.views import bp as developers
     from portal.web.errors import register_error_handlers
     from portal.web.filters import register_filters
     from portal.web.headers import init_headers
     from portal.web.health.views import bp as health
     from portal.web.navigation import init_navigation
+    from portal.web.settings.views import bp as settings
 
     # Headers first: they name the request before anything may refuse it.
     init_headers(app)
@@ -105,4 +106,8 @@ def _register_web(app: Flask) -> None:
     init_access(app)
     app.register_blueprint(health)
     app.register_blueprint(checkout)
+    app.register_blueprint(auth)
+    app.register_blueprint(settings)
+    app.register_blueprint(developers)
+    init_api(app)
     check_every_route_is_marked(app)

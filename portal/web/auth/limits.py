@@ -6,6 +6,7 @@ Sign-ins count when they fail, so that a busy team behind one address is not loc
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 from flask_limiter import RateLimitExceeded
+from flask_login import current_user
 
 from portal.extensions import limiter
 from portal.kernel.clock import utc_now
@@ -24,7 +25,8 @@ def _typed_email() -> str:
 
 
 def _who() -> str:
-    return user().ref
+    # Counted before the guard turns strangers away, so there may be nobody yet.
+    return user().ref if current_user.is_authenticated else request.remote_addr or "unknown"
 
 
 failures_by_ip = limiter.limit("60 per 15 minutes", deduct_when=_is_refused)

@@ -1,0 +1,102 @@
+"""Forms of the settings."""
+
+import re
+from decimal import Decimal
+
+from wtforms import PasswordField, RadioField, SelectField, StringField, TextAreaField, ValidationError
+
+from portal.domain.merchants import rules
+from portal.kernel.assets import InvalidAsset, parse_asset
+from portal.kernel.errors import Invalid
+from portal.kernel.money import ZERO, parse_amount
+from portal.web.auth.forms import check_password
+from portal.web.forms import INPUT, Checked, Form
+
+_PREFIX = re.compile(r"[A-Z0-9]{1,8}")
+_ZERO = re.compile(r"0{1,20}(\.0{1,7})?")
+EXPIRY_HOURS_MAX = 8760
+
+
+class SettingInvalid(Invalid):
+    code = "setting_invalid"
+
+
+def _prefix(text: str) -> str:
+    prefix = text.strip().upper()
+    if _PREFIX.fullmatch(prefix) is None:
+        raise SettingInvalid("Use 1 to 8 letters or digits, such as INV.")
+    return prefix
+
+
+def _asset(text: str) -> str:
+    asked = text.strip()
+    if asked.lower() in {"xlm", "native"}:
+        return "native"
+    try:
+        return parse_asset(asked)
+    except InvalidAsset as refusal:
+        raise SettingInvalid("Write XLM, or the code and the issuer's address, such as USDC:GA5Z...") from refusal
+
+
+def _hours(text: str) -> int:
+    if not text.strip().isascii() or not text.strip().isdigit() or len(text.strip()) > 5:
+        raise SettingInvalid("Write a whole number of hours, such as 168 for a week.")
+    hours = int(text)
+    if not 1 <= hours <= EXPIRY_HOURS_MAX:
+        raise SettingInvalid("Choose between 1 hour and 8760 hours, a year.")
+    return hours
+
+
+def _tolerance(text: str) -> Decimal:
+    asked = text.strip()
+    return ZERO if _ZERO.fullmatch(asked) else parse_amount(asked)
+
+
+class BusinessForm(Form):
+    name = StringField(
+        "Business name", [Checked(lambda text: rules.clean_text(text, what="the name of your business"))],
+        render_kw=INPUT,
+    )  # fmt: skip
+    time_zone = SelectField("Time zone", [Checked(rules.clean_time_zone)], render_kw=INPUT)
+    invoice_prefix = StringField("Invoice prefix", [Checked(_prefix)], render_kw=INPUT)
+    default_asset = StringField("Asset of new invoices", [Checked(_asset)], render_kw=INPUT)
+    expiry_hours = StringField("New invoices expire after", [Checked(_hours)], render_kw=INPUT)
+    tolerance = StringField("Accept as paid when short by at most", [Checked(_tolerance)], render_kw=INPUT)
+    late_policy = RadioField(
+        "A payment after expiry",
+        choices=[
+            ("accept", "counts, and the invoice is marked Late"),
+            ("unmatched", "waits in unmatched money for a decision"),
+        ],
+    )
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(**values)
+        self.time_zone.choices = [(name, name.replace("_", " ")) for name in rules.time_zones()]
+
+
+class PreferencesForm(Form):
+    name = StringField(
+        "Your name", [Checked(lambda text: rules.clean_text(text, what="your name"))], render_kw=INPUT
+    )
+    theme = RadioField("Theme", choices=[("auto", "Auto, as the device"), ("light", "Light"), ("dark", "Dark")])
+
+
+class PasswordForm(Form):
+    current = PasswordField("Current password", render_kw=INPUT)
+    password = PasswordField("New password", render_kw=INPUT)
+
+    def validate_password(self, field: PasswordField) -> None:
+        check_password(field.data or "", "")
+
+
+class AddressForm(Form):
+    address = StringField("Address of your wallet", render_kw=INPUT)
+
+
+class SignedForm(Form):
+    signed_xdr = TextAreaField("Signed transaction", render_kw=INPUT | {"rows": 6})
+
+    def validate_signed_xdr(self, field: TextAreaField) -> None:
+        if not (field.data or "").strip():
+            raise ValidationError("Paste the signed transaction that your wallet gave back.")
