@@ -1,6 +1,9 @@
 """The WSGI entry point: `granian --interface wsgi wsgi:app`; commands: `flask --app wsgi ...`."""
 
-from config import Config
 from portal.app import create_app
+from portal.cli import config_of_process, register_commands
+from portal.kernel.logs import configure_logs
 
-app = create_app(Config.from_env())
+configure_logs()
+app = create_app(config_of_process())
+register_commands(app)

@@ -142,7 +142,11 @@ def _write(events: Sequence[MirrorEvent], operation: Any) -> dict[str, str]:
     failed: dict[str, str] = {}
     by_collection: dict[str, list[Document]] = {name: [] for name in COLLECTIONS}
     for event in events:
-        by_collection[event.collection].append(document_of(event))
+        try:
+            by_collection[event.collection].append(document_of(event))
+        except (LookupError, TypeError, AttributeError) as bad:
+            # A payload that is not of its type's shape: its row dies after its tries and stops no other.
+            failed[event.ref] = f"{type(bad).__name__}: {bad}"
     for name, documents in by_collection.items():
         if documents:
             failed |= _write_some(name, documents, operation)

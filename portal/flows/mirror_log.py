@@ -1,6 +1,6 @@
 """The MongoDB mirror against PostgreSQL: carry events over, compare both sides, write it anew."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from portal.extensions import db
 from portal.kernel.refs import from_ref, to_ref
 
 BATCH = 500
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,16 @@ class Comparison:
     differences: tuple[Difference, ...]
 
 
+def _quiet(done: int) -> None:
+    """Tell nobody."""
+
+
 def mirror_events(events: Sequence[Event]) -> list[MirrorEvent]:
     """Return the events as the mirror needs them: payments with the raw JSON of their transaction."""
     hashes: dict[str, set[str]] = {}
     for event in events:
         if event.aggregate_type == "payment":
-            hashes.setdefault(event.network, set()).add(event.payload["transaction_hash"])
+            hashes.setdefault(event.network, set()).add(str(event.payload.get("transaction_hash")))
     raws = {network: watching.find_raw(network, sorted(names)) for network, names in hashes.items()}
     return [
         MirrorEvent(
@@ -51,7 +56,7 @@ def mirror_events(events: Sequence[Event]) -> list[MirrorEvent]:
             version=event.version,
             payload=event.payload,
             occurred_at=event.occurred_at,
-            raw=raws[event.network].get(event.payload["transaction_hash"])
+            raw=raws[event.network].get(str(event.payload.get("transaction_hash")))
             if event.aggregate_type == "payment"
             else None,
         )
@@ -59,16 +64,18 @@ def mirror_events(events: Sequence[Event]) -> list[MirrorEvent]:
     ]
 
 
-def check_mirror(*, now: datetime) -> Comparison:
+def check_mirror(*, now: datetime, progress: Progress = _quiet) -> Comparison:
     """Compare every event in the retention window with its document, both ways.
 
-    An event that the relay has not delivered yet is `waiting`, no difference.
+    An event that the relay has not delivered yet is `waiting`, no difference. `progress` is told how many
+    events are done.
     """
     differences: list[Difference] = []
     total = waiting = 0
     seen: dict[str, set[str]] = {name: set() for name in mongo.COLLECTIONS}
     for batch, undelivered in _batches(now):
         total += len(batch)
+        progress(total)
         for name in mongo.COLLECTIONS:
             mine = [event for event in batch if event.collection == name]
             found = mongo.find_documents(name, [event.ref for event in mine])
@@ -87,7 +94,7 @@ def check_mirror(*, now: datetime) -> Comparison:
     return Comparison(total, waiting, tuple(differences))
 
 
-def rebuild_mirror(*, now: datetime) -> int:
+def rebuild_mirror(*, now: datetime, progress: Progress = _quiet) -> int:
     """Write every document anew from PostgreSQL, remove what has no event, and return how many there are."""
     mongo.ensure_indexes()
     total = 0
@@ -95,6 +102,7 @@ def rebuild_mirror(*, now: datetime) -> int:
     for batch, _ in _batches(now):
         failed = mongo.replace_events(batch)
         total += len(batch) - len(failed)
+        progress(total)
         seen |= {event.ref for event in batch}
     for name in mongo.COLLECTIONS:
         extra = [ref for ref in mongo.list_ids(name) if ref not in seen and not _exists(ref)]

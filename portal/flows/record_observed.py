@@ -3,10 +3,16 @@
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from portal.db import run_transaction
 from portal.domain.merchants import queries as merchants
 from portal.domain.payments import service
 from portal.kernel.chain import ObservedTransaction
+from portal.kernel.errors import TagihError
+
+# What a bad record may raise: a constraint that refuses it, or a fact that our own code did not expect.
+RECORD_FAILURES = (SQLAlchemyError, TagihError, AssertionError, ValueError, LookupError)
 
 
 def record_observed(
@@ -14,10 +20,12 @@ def record_observed(
 ) -> int:
     """Record what `transaction` brought each merchant and return how many credits were new.
 
-    `owners` maps watched addresses to merchants. Safe to repeat: every credit counts once.
+    `owners` maps watched addresses to merchants. Safe to repeat: every credit counts once. What goes wrong
+    with one merchant's part is raised after the others have theirs.
     """
     reached = {owners[credit.destination] for credit in transaction.credits if credit.destination in owners}
     new = 0
+    failure: Exception | None = None
     for merchant_id in sorted(reached):
 
         def record(merchant_id: UUID = merchant_id) -> int:
@@ -27,5 +35,10 @@ def record_observed(
             )
             return len(recorded.new_payment_ids)
 
-        new += run_transaction(record)
+        try:
+            new += run_transaction(record)
+        except RECORD_FAILURES as broken:
+            failure = failure or broken
+    if failure is not None:
+        raise failure
     return new

@@ -19,10 +19,15 @@ PAUSE_FIRST_SECONDS = 1
 PAUSE_MAX_SECONDS = 60
 
 
+class CacheUnavailable(Unavailable):
+    code = "cache_unavailable"
+
+
 @dataclass
 class Relay:
-    """One worker's relay; it remembers which consumer's infrastructure is away and until when."""
+    """One worker's relay to some consumers; it remembers which consumer's infrastructure is away and until when."""
 
+    consumers: tuple[str, ...] = CONSUMERS
     batch: int = BATCH
     paused_until: dict[str, datetime] = field(default_factory=dict)
     outages: dict[str, int] = field(default_factory=dict)
@@ -31,7 +36,7 @@ class Relay:
     def run_once(self, now: datetime) -> int:
         """Deliver one batch to each consumer and return how many rows were delivered."""
         delivered = 0
-        for consumer in CONSUMERS:
+        for consumer in self.consumers:
             if self.paused_until.get(consumer, now) <= now:
                 delivered += self._relay(consumer, now)
         return delivered
@@ -87,6 +92,14 @@ class Relay:
 
 
 def _drop_pages(jobs: Sequence[Job]) -> dict[str, str]:
-    tokens = {job.event.payload["checkout_url"].rpartition("/")[2] for job in jobs}
-    page_cache.drop_checkout(sorted(tokens))
-    return {}
+    """:raises CacheUnavailable: when Redis could not be told."""
+    tokens, failed = set(), {}
+    for job in jobs:
+        url = job.event.payload.get("checkout_url")
+        if isinstance(url, str):
+            tokens.add(url.rpartition("/")[2])
+        else:
+            failed[to_ref("evt", job.event.id)] = "the event names no checkout_url"
+    if not page_cache.drop_checkout(sorted(tokens)):
+        raise CacheUnavailable("Redis did not answer")
+    return failed

@@ -1,6 +1,7 @@
 """Lets time pass: invoices expire, old answers and delivered jobs are removed."""
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import delete
 
@@ -38,8 +39,8 @@ def _expire_invoices(now: datetime, network: str) -> int:
     expired = 0
     for merchant_id, invoice_id in due:
 
-        def expire(merchant_id: object = merchant_id, invoice_id: object = invoice_id) -> bool:
-            return service.expire(merchant_id=merchant_id, invoice_id=invoice_id, now=now)  # type: ignore[arg-type]
+        def expire(merchant_id: UUID = merchant_id, invoice_id: UUID = invoice_id) -> bool:
+            return service.expire(merchant_id=merchant_id, invoice_id=invoice_id, now=now)
 
         expired += run_transaction(expire)
     return expired

@@ -103,6 +103,16 @@ def list_entries(*, state: str, limit: int) -> Sequence[Any]:
     ).all()
 
 
+def find_dead(*, event_ids: Sequence[UUID], consumer: str | None = None, limit: int) -> list[UUID]:
+    """Return the ids of dead rows of these events, or of all events when none is named; for operators."""
+    statement = select(OutboxEntry.id).where(OutboxEntry.state == "DEAD")
+    if event_ids:
+        statement = statement.where(OutboxEntry.event_id.in_(event_ids))
+    if consumer is not None:
+        statement = statement.where(OutboxEntry.consumer == consumer)
+    return list(db.session.scalars(statement.order_by(OutboxEntry.id).limit(limit)))
+
+
 def retry_dead(*, entry_ids: Sequence[UUID], now: datetime) -> int:
     """Give dead rows their tries back and return how many there were."""
     values = {"state": "PENDING", "dead_at": None, "attempts": 0, "next_attempt_at": now, "updated_at": now}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.domain.payments.models import ChainTransaction, WatchCursor, WatchFailure
@@ -11,6 +11,8 @@ from portal.extensions import db
 from portal.kernel.refs import new_id
 
 NETWORK_SCOPE = "network"
+# Before a wallet's address: the place up to which a wallet that is new to the stream was read by itself.
+JOINING_PREFIX = "joining:"
 ERROR_MAX = 500
 
 
@@ -20,16 +22,27 @@ def find_cursors(network: str) -> dict[str, str]:
     return {row.scope: row.cursor for row in rows}
 
 
-def move_cursor(*, network: str, scope: str, cursor: str, now: datetime) -> None:
-    """Keep how far the chain was read; in a transaction of its own, after the last effect of its page."""
+def move_cursor(*, network: str, scope: str, cursor: str, seen_until: datetime, now: datetime) -> None:
+    """Keep how far the chain was read; in a transaction of its own, after the last effect of its page.
+
+    `seen_until` is the moment up to which nothing is unseen: now at the end, a ledger's close while behind.
+    """
     statement = insert(WatchCursor).values(
-        network=network, scope=scope, cursor=cursor, checked_at=now, updated_at=now
+        network=network, scope=scope, cursor=cursor, checked_at=seen_until, updated_at=now
     )
     db.session.execute(
         statement.on_conflict_do_update(
-            index_elements=["network", "scope"], set_={"cursor": cursor, "checked_at": now, "updated_at": now}
+            index_elements=["network", "scope"],
+            set_={"cursor": cursor, "checked_at": seen_until, "updated_at": now},
         )
     )
+
+
+def finish_joining(*, network: str, address: str, cursor: str, now: datetime) -> None:
+    """Note that a wallet's own past is read to its end; from here on the stream covers it."""
+    joining = (WatchCursor.network == network) & (WatchCursor.scope == JOINING_PREFIX + address)
+    db.session.execute(delete(WatchCursor).where(joining))
+    move_cursor(network=network, scope=address, cursor=cursor, seen_until=now, now=now)
 
 
 def park(*, network: str, scope: str, transaction_hash: str, paging_token: str, error: str, now: datetime) -> None:
