@@ -1,0 +1,82 @@
+"""The status that the payer's page asks for again and again: true, small, and 304 from one look at Redis."""
+
+import pytest
+
+from portal.kernel.clock import iso, utc_now
+from tests.support.builders import make_invoice, make_shop
+from tests.web.checkout_scene import claim, expire, pay
+
+
+@pytest.fixture
+def shop(as_web):
+    return make_shop()
+
+
+@pytest.fixture
+def ask(client):
+    def get(invoice, etag: str | None = None):
+        return client.get(
+            f"/i/{invoice.token}/status", headers={} if etag is None else {"If-None-Match": etag}
+        )
+
+    return get
+
+
+class TestStatus:
+    def test_has_every_field_of_the_contract(self, shop, ask):
+        invoice = make_invoice(shop, amount="90", now=utc_now())
+        pay(shop, invoice, amount="60")
+
+        answer = ask(invoice)
+
+        assert answer.json == {
+            "status": "PENDING",
+            "settlement": "PARTIAL",
+            "amount_received": "60.0000000",
+            "amount_due": "30.0000000",
+            "flags": [],
+            "expires_at": iso(invoice.expires_at),
+            "server_now": answer.json["server_now"],
+            "poll_after_ms": 2000,
+            "submission": None,
+        }
+        assert answer.json["server_now"].endswith("Z")
+        assert answer.headers["Cache-Control"] == "no-cache"
+
+    def test_names_the_latest_submission(self, shop, ask):
+        invoice = make_invoice(shop, now=utc_now())
+        claim(shop, invoice, state="REJECTED", code="no_reference")
+
+        assert ask(invoice).json["submission"] == {"state": "REJECTED", "code": "no_reference"}
+
+    def test_is_304_while_nothing_changed_and_takes_no_sql(self, shop, ask, statements):
+        invoice = make_invoice(shop, now=utc_now())
+        first = ask(invoice)
+        statements.clear()
+
+        again = ask(invoice, first.headers["ETag"])
+        whole = ask(invoice)
+
+        assert (again.status_code, again.data) == (304, b"")
+        assert again.headers["ETag"] == first.headers["ETag"]
+        assert whole.json["server_now"] >= first.json["server_now"]
+        assert statements == []
+
+    @pytest.mark.parametrize(
+        "change", [pay, expire, lambda shop, invoice: claim(shop, invoice, state="CHECKING")]
+    )
+    def test_changes_its_tag_with_every_change(self, shop, ask, change):
+        invoice = make_invoice(shop, now=utc_now())
+        before = ask(invoice).headers["ETag"]
+
+        change(shop, invoice)
+
+        after = ask(invoice, before)
+        assert after.status_code == 200
+        assert after.headers["ETag"] != before
+
+    def test_asks_to_be_polled_slowly_once_it_is_settled(self, shop, ask):
+        invoice = make_invoice(shop, now=utc_now())
+        pay(shop, invoice)
+
+        assert ask(invoice).json["poll_after_ms"] == 10_000
