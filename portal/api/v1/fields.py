@@ -12,6 +12,7 @@ from portal.kernel.assets import parse_asset
 from portal.kernel.clock import parse_iso
 from portal.kernel.errors import TagihError
 from portal.kernel.money import parse_amount
+from portal.kernel.refs import from_ref
 
 AMOUNT_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,7})?$"
 QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
@@ -37,6 +38,14 @@ class Query(BaseModel):
 
 def ref_pattern(prefix: str) -> str:
     return f"^{prefix}_{REF_BODY}$"
+
+
+def check_ref(prefix: str, text: str) -> str:
+    try:
+        from_ref(prefix, text)
+    except TagihError as refusal:
+        raise _refused("ref_invalid", f"This is not a reference that begins with {prefix}_.") from refusal
+    return text
 
 
 def _refused(code: str, detail: str) -> PydanticCustomError:

@@ -1,8 +1,17 @@
 """What requests may say; the shapes of answers are in `shapes.py`."""
 
+from functools import partial
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from portal.api.v1.fields import (
@@ -20,6 +29,7 @@ from portal.api.v1.fields import (
     QuantityText,
     Query,
     RateText,
+    check_ref,
     ref_pattern,
 )
 from portal.domain.invoices.rules import ADJUSTMENTS_MAX, ITEMS_MAX
@@ -36,7 +46,11 @@ SEARCH_MIN_CHARACTERS = 3
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX)]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=CURSOR_MAX)]
 Needle = Annotated[str, StringConstraints(min_length=SEARCH_MIN_CHARACTERS, max_length=100)]
-ClientRef = Annotated[str, StringConstraints(pattern=ref_pattern("cli"))]
+ClientRef = Annotated[
+    str,
+    AfterValidator(partial(check_ref, "cli")),
+    WithJsonSchema({"type": "string", "pattern": ref_pattern("cli")}),
+]
 ExpiresIn = Annotated[int, Field(ge=EXPIRES_MIN_SECONDS, le=EXPIRES_MAX_SECONDS)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=METADATA_MAX)]
 
@@ -75,6 +89,11 @@ class InlineClient(Body):
     email: Annotated[str, StringConstraints(min_length=3, max_length=254)] | None = None
 
 
+# Told apart by their kind, so that a refusal speaks of one of them alone.
+ClientGiven = Annotated[
+    Annotated[ClientRef, Tag("ref")] | Annotated[InlineClient, Tag("inline")],
+    Discriminator(lambda given: "ref" if isinstance(given, str) else "inline"),
+]
 Items = Annotated[list[ItemGiven], Field(min_length=1, max_length=ITEMS_MAX)]
 Discounts = Annotated[list[DiscountGiven], Field(max_length=ADJUSTMENTS_MAX)]
 Taxes = Annotated[list[TaxGiven], Field(max_length=ADJUSTMENTS_MAX)]
@@ -91,7 +110,7 @@ class InvoiceCreate(Body):
         default=None, description="The merchant's default asset if it is left out."
     )
     description: Paragraph = ""
-    client: ClientRef | InlineClient | None = None
+    client: ClientGiven | None = None
     due_at: MomentText | None = None
     expires_in: ExpiresIn | None = Field(
         default=None, description="Seconds an issued invoice can be paid on time."

@@ -21,7 +21,7 @@ _HOLD = text(
         ON k.merchant_id = :merchant_id AND k.network = :network AND k.route = :route AND k.key = :key
     """
 )
-_KEEP = insert(IdempotencyKey).on_conflict_do_nothing()
+_KEEP = insert(IdempotencyKey).on_conflict_do_nothing().returning(IdempotencyKey.key)
 
 
 class AnswerKeptBefore(Conflict):
@@ -74,5 +74,5 @@ def keep(attempt: Attempt, answer: KeptAnswer, *, now: datetime) -> None:
             "created_at": now,
         },
     )
-    if stored.rowcount != 1:  # type: ignore[attr-defined]
+    if stored.scalar_one_or_none() is None:
         raise AnswerKeptBefore("This request was answered before.")
