@@ -86,13 +86,18 @@ def _register_web(app: Flask) -> None:
     from portal.api.v1.routes import init_api
     from portal.web.access import check_every_route_is_marked, init_access
     from portal.web.auth.views import bp as auth
+    from portal.web.balances.views import bp as balances
     from portal.web.checkout.views import bp as checkout
+    from portal.web.clients.views import bp as clients
     from portal.web.developers.views import bp as developers
     from portal.web.errors import register_error_handlers
     from portal.web.filters import register_filters
     from portal.web.headers import init_headers
     from portal.web.health.views import bp as health
+    from portal.web.home.views import bp as home
+    from portal.web.invoices.editing import bp as invoices
     from portal.web.navigation import init_navigation
+    from portal.web.payments.views import bp as payments
     from portal.web.settings.views import bp as settings
 
     # Headers first: they name the request before anything may refuse it.
@@ -109,5 +114,7 @@ def _register_web(app: Flask) -> None:
     app.register_blueprint(auth)
     app.register_blueprint(settings)
     app.register_blueprint(developers)
+    for pages in (home, invoices, clients, payments, balances):
+        app.register_blueprint(pages)
     init_api(app)
     check_every_route_is_marked(app)

@@ -13,6 +13,11 @@ function rowsOf(box) {
   return [...box.querySelectorAll("[data-row]")];
 }
 
+// data-rows-min="0" lets the last row go too.
+function least(box) {
+  return Number(box.dataset.rowsMin ?? 1);
+}
+
 function number(box) {
   const pattern = new RegExp(`\\b${box.dataset.rows}-(\\d+|__i__)-`, "g");
   rowsOf(box).forEach((row, index) => {
@@ -23,7 +28,7 @@ function number(box) {
       }
     }
     const remove = row.querySelector("[data-row-remove]");
-    if (remove) remove.disabled = rowsOf(box).length === 1;
+    if (remove) remove.disabled = rowsOf(box).length <= least(box);
   });
   box.dispatchEvent(new Event("input", { bubbles: true }));
 }
@@ -45,10 +50,10 @@ function change(box, row, button) {
   const has = (name) => button.hasAttribute(`data-row-${name}`);
   const rows = rowsOf(box);
   const at = rows.indexOf(row);
-  if (has("remove") && rows.length > 1) {
+  if (has("remove") && rows.length > least(box)) {
     row.remove();
     announce(`Line ${at + 1} removed`);
-    rowsOf(box)[Math.max(0, at - 1)].querySelector("input, select, textarea")?.focus();
+    rowsOf(box)[Math.max(0, at - 1)]?.querySelector("input, select, textarea")?.focus();
   } else if (has("up") && at > 0) {
     rows[at - 1].before(row);
     announce(`Moved to line ${at}`);

@@ -146,8 +146,8 @@ def count_by_status(*, merchant_id: UUID, network: str) -> dict[str, int]:
                     SELECT 1 FROM invoices i
                     WHERE i.merchant_id = :merchant_id AND i.network = :network AND i.status = s.status
                     LIMIT :most
-                ) AS some
-            ) AS count
+                ) AS counted
+            ) AS number
             FROM unnest(ARRAY['DRAFT', 'PENDING', 'PAID', 'EXPIRED', 'CANCELLED']) AS s (status)
             """
         ),

@@ -1,0 +1,34 @@
+"""The merchant's first page."""
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+
+from portal.kernel.clock import utc_now
+from portal.web.access import merchant_required, user
+from portal.web.filters import zone
+from portal.web.home.overview import PERIODS, change_words, duration_words, overview, period_of
+from portal.web.invoices.words import reason_words
+
+bp = Blueprint("home", __name__)
+
+
+@bp.get("/home")
+@merchant_required("viewer")
+def index() -> ResponseReturnValue:
+    now = utc_now()
+    found = overview(
+        merchant_id=user().merchant_id,
+        network=user().network,
+        days=period_of(request.args),
+        zone=zone(),
+        now=now,
+    )
+    return render_template(
+        "home/index.html",
+        periods=PERIODS,
+        hour=now.astimezone(zone()).hour,
+        change_words=change_words,
+        duration_words=duration_words,
+        reason_words=reason_words,
+        **found,
+    )
