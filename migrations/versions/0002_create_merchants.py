@@ -250,7 +250,10 @@ def _guard() -> None:
         "SELECT s.user_id, s.merchant_id FROM user_sessions s WHERE s.id_hash = hash",
     )
     guards.definer_function(
-        "resolve_sign_in(name text)", "uuid", "SELECT u.id FROM users u WHERE u.email_lower = name"
+        # Not called `name`: inside the function a column of that name would stand before the argument.
+        "resolve_sign_in(of_name text)",
+        "uuid",
+        "SELECT u.id FROM users u WHERE u.email_lower = of_name",
     )
     guards.definer_function(
         "resolve_one_time_code(wanted text, hash text)",
