@@ -27,6 +27,7 @@ def new_caller(api_app, payer):
     def make(
         shop: Shop | None = None, *, scopes: list[str] | None = None, funded: bool = True, **columns: Any
     ) -> Caller:
+        is_funded = shop is None and funded and columns.get("wallet", True)
         with api_app.app_context():
             shop = shop or make_shop(**columns)
 
@@ -45,7 +46,7 @@ def new_caller(api_app, payer):
             key = run_transaction(work)
             leave_tenant()
             db.session.remove()
-        if funded and columns.get("wallet", True):
+        if is_funded:
             payer.fund(shop.wallet)
         return Caller(api_app, shop, key)
 

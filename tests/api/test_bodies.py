@@ -128,6 +128,12 @@ QUERIES = [
 ]
 
 
+@pytest.fixture
+def caller(new_caller):
+    """Nothing is issued here, so the wallet need not exist."""
+    return new_caller(funded=False)
+
+
 class TestCreateInvoice:
     @pytest.mark.parametrize(("raw", "status", "code"), UNREADABLE)
     def test_says_why_a_body_cannot_be_read(self, caller, raw, status, code):
@@ -207,7 +213,8 @@ class TestRefs:
 
 
 class TestEmptyBodies:
-    def test_takes_nothing_or_an_empty_object(self, caller):
+    def test_takes_nothing_or_an_empty_object(self, new_caller):
+        caller = new_caller()
         draft = caller.make_invoice(issue=False)
 
         assert problem(caller.post(f"/invoices/{draft['id']}/issue", {"now": True}))["status"] == 422
