@@ -48,11 +48,13 @@ shots:  ## Take pictures of every page into shots/
 assets:  ## Fetch fonts, icons and scripts into static/vendor/
 	@$(SET_UP)
 
+# Debian 12 has Python 3.11.2, where more packages are needed than on 3.11.3; the lists serve both.
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11.2 --generate-hashes --no-header --no-emit-index-url
+
 lock:  ## Pin requirements*.in anew, with hashes
 	@$(SET_UP) --dev
-	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-emit-index-url -o requirements.txt requirements.in
-	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-emit-index-url -c requirements.txt \
-		-o requirements-dev.txt requirements-dev.in
+	$(COMPILE) -o requirements.txt requirements.in
+	$(COMPILE) -c requirements.txt -o requirements-dev.txt requirements-dev.in
 	npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
 clean:  ## Drop the data of `make run`
