@@ -26,6 +26,7 @@ UNREADABLE = [
     (b'{"description":"a\\u0000b","amount":"1"}', 422, "text_invalid"),
     (b'{"description":"\\ud83d","amount":"1"}', 422, "text_invalid"),
     (b'{"\\u0000":"1"}', 422, "text_invalid"),
+    (b'{"description":"\\u001b[31m","amount":"1"}', 422, "text_invalid"),
     (b'{"metadata":{"a\\ud800":"1"}}', 422, "text_invalid"),
     (b"[]", 422, "validation_failed"),
     (b"null", 422, "validation_failed"),

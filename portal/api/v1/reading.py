@@ -5,6 +5,7 @@ no unknown member and takes amounts as strings alone.
 """
 
 import json
+import re
 from typing import Any, TypeVar
 
 from flask import g, request
@@ -21,6 +22,8 @@ BODY_MAX_BYTES = 1_000_000
 DEPTH_MAX = 16
 # Nothing of ours counts so far; Python would take seconds to read a number of a million digits.
 INTEGER_DIGITS_MAX = 20
+# PostgreSQL stores no NUL and UTF-8 has no lone surrogate; other control characters only confuse readers.
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class JsonMalformed(BadRequest):
@@ -170,9 +173,8 @@ def _check_texts(value: Any, pointer: str, depth: int) -> None:
 
 
 def _check_text(text: str, pointer: str) -> None:
-    # PostgreSQL stores no NUL and UTF-8 has no lone surrogate.
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise TextInvalid("This text holds characters that cannot be stored.", pointer=pointer)
+    if _UNFIT.search(text) is not None:
+        raise TextInvalid("This text holds characters that cannot be shown.", pointer=pointer)
 
 
 def _query_refused(name: str, code: str, detail: str) -> ValidationRefused:

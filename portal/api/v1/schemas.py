@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Discriminator,
     Field,
     StringConstraints,
@@ -44,7 +45,17 @@ EXPIRES_MAX_SECONDS = 31_622_400
 SEARCH_MIN_CHARACTERS = 3
 
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX)]
-Cursor = Annotated[str, StringConstraints(min_length=1, max_length=CURSOR_MAX)]
+# What a cursor or a hash must be is decided where it is read; these are for the document.
+Cursor = Annotated[
+    str,
+    StringConstraints(max_length=CURSOR_MAX),
+    WithJsonSchema({"type": "string", "maxLength": CURSOR_MAX, "pattern": "^[A-Za-z0-9_-]+$"}),
+]
+HashText = Annotated[
+    str,
+    StringConstraints(max_length=CURSOR_MAX),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}),
+]
 Needle = Annotated[str, StringConstraints(min_length=SEARCH_MIN_CHARACTERS, max_length=100)]
 ClientRef = Annotated[
     str,
@@ -102,6 +113,10 @@ Taxes = Annotated[list[TaxGiven], Field(max_length=ADJUSTMENTS_MAX)]
 class InvoiceCreate(Body):
     """`amount` alone means one line of that price; with items it must equal the total computed from them."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["amount"]}, {"required": ["items"]}]}
+    )
+
     amount: AmountText | None = None
     items: Items | None = None
     discounts: Discounts = Field(default=[])
@@ -142,9 +157,7 @@ class InvoiceUpdate(Body):
 
 
 class SubmissionCreate(Body):
-    transaction_hash: Annotated[str, StringConstraints(max_length=100)] = Field(
-        description="64 hexadecimal digits; either hash of a fee-bumped transaction."
-    )
+    transaction_hash: HashText = Field(description="Either hash of a fee-bumped transaction.")
 
 
 class Address(Body):
