@@ -56,7 +56,7 @@ function tick() {
   const hours = Math.floor(left / 3600);
   const pad = (value) => String(value).padStart(2, "0");
   const days = Math.floor(hours / 24);
-  shown.textContent = days > 1 ? `${days} days`
+  shown.textContent = days > 1 ? `${days} days left`
     : hours > 0 ? `${hours}:${pad(Math.floor(left / 60) % 60)}:${pad(left % 60)}`
     : `${Math.floor(left / 60)}:${pad(left % 60)}`;
   shown.toggleAttribute("data-soon", left <= SOON_SECONDS);

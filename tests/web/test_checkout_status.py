@@ -1,10 +1,16 @@
 """The status that the payer's page asks for again and again: true, small, and 304 from one look at Redis."""
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from sqlalchemy import text, update
+
+from portal.db import run_transaction
+from portal.domain.payments.models import WatchCursor
+from portal.extensions import db, redis
 from portal.kernel.clock import iso, utc_now
 from tests.support.builders import make_invoice, make_shop
-from tests.web.checkout_scene import claim, expire, pay
+from tests.web.checkout_scene import claim, expire, pay, words_of
 
 
 @pytest.fixture
@@ -80,3 +86,36 @@ class TestStatus:
         pay(shop, invoice)
 
         assert ask(invoice).json["poll_after_ms"] == 10_000
+
+
+class TestSlowConfirmation:
+    @pytest.fixture
+    def watcher_seen(self, worker_app):
+        """Return a function that sets when the watcher last looked."""
+
+        def at(moment) -> None:
+            with worker_app.app_context():
+                run_transaction(
+                    lambda: db.session.execute(
+                        text(
+                            "INSERT INTO watch_cursors (network, scope, cursor, checked_at)"
+                            " VALUES ('test', 'network', '0', now()) ON CONFLICT DO NOTHING"
+                        )
+                    )
+                )
+                run_transaction(lambda: db.session.execute(update(WatchCursor).values(checked_at=moment)))
+                redis.client.delete("tagih:watcher:{test}")
+
+        return at
+
+    @pytest.mark.parametrize(("seconds", "is_said"), [(5, False), (300, True)])
+    def test_is_announced_when_the_watcher_is_a_minute_behind(
+        self, shop, client, watcher_seen, seconds, is_said
+    ):
+        invoice, closed = make_invoice(shop, now=utc_now()), make_invoice(shop, now=utc_now())
+        pay(shop, closed)
+        watcher_seen(utc_now() - timedelta(seconds=seconds))
+
+        for _ in range(2):
+            assert ("Confirmation may be slow" in words_of(client.get(f"/i/{invoice.token}"))) is is_said
+            assert "Confirmation may be slow" not in words_of(client.get(f"/i/{closed.token}"))
