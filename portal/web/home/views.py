@@ -1,15 +1,23 @@
 """The merchant's first page."""
 
+from datetime import date
+
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from portal.kernel.clock import utc_now
 from portal.web.access import merchant_required, user
-from portal.web.filters import zone
+from portal.web.filters import day_text, zone
 from portal.web.home.overview import PERIODS, change_words, duration_words, overview, period_of
 from portal.web.invoices.words import reason_words
 
 bp = Blueprint("home", __name__)
+
+
+@bp.app_template_filter("short_day")
+def short_day(day: date) -> str:
+    """Return "18 Nov", for the axis of a chart whose period is named above it."""
+    return day_text(day).rsplit(" ", 1)[0]
 
 
 @bp.get("/home")

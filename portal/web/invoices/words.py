@@ -120,14 +120,16 @@ def _event(event: Event, older: Event | None) -> Moment:
 def _note(event: Event, older: Event | None) -> str:
     """Say how much came in with an event: the difference to the one before it."""
     now = event.payload
+    if event.type == "invoice.issued":
+        return f"Number {now['number']}" if now.get("number") else ""
     if older is None or event.type not in TONES:
-        return f"Number {now['number']}" if event.type == "invoice.issued" and now.get("number") else ""
-    code = asset_code(str(now["asset"]))
-    name = "overpaid_by" if event.type == "invoice.overpaid" else "amount_received"
-    gained = Decimal(str(now[name])) - Decimal(str(older.payload[name]))
-    if gained <= 0:
         return ""
-    return f"{display(gained)} {code} {'in excess' if name == 'overpaid_by' else 'credited'}"
+    code = asset_code(str(now["asset"]))
+    if event.type == "invoice.overpaid":
+        # The event before it carries the same excess already: one payment makes both.
+        return f"{display(Decimal(str(now['overpaid_by'])))} {code} in excess in all"
+    gained = Decimal(str(now["amount_received"])) - Decimal(str(older.payload["amount_received"]))
+    return f"{display(gained)} {code} credited" if gained > 0 else ""
 
 
 def _submission(submission: Submission) -> Moment:
