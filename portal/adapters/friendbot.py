@@ -28,4 +28,6 @@ def fund(address: str) -> None:
     except urllib3.exceptions.HTTPError as failure:
         raise ChainUnavailable("The sandbox does not answer. Nothing was lost; try again.") from failure
     if answer.status != 200:
-        raise ChainUnavailable(f"The sandbox refused to fund the account (status {answer.status}). Try again.")
+        raise ChainUnavailable(
+            f"The sandbox refused to fund the account (status {answer.status}). Try again."
+        )

@@ -118,5 +118,5 @@ def _deliver(smtp_url: str, message: EmailMessage) -> None:
             if url.username:
                 server.login(unquote(url.username), unquote(url.password or ""))
             server.send_message(message)
-    except (smtplib.SMTPException, OSError) as failure:
-        log.error("a mail could not be handed to the mail server", extra={"error": type(failure).__name__})
+    except (smtplib.SMTPException, OSError):
+        log.exception("a mail could not be handed to the mail server")

@@ -65,7 +65,9 @@ class Challenger:
 
         text = "".join(envelope_xdr.split())
         if not text or len(text) > ENVELOPE_MAX:
-            raise ChallengeRefused("Paste the whole signed transaction. It is a long text that begins with AAAA.")
+            raise ChallengeRefused(
+                "Paste the whole signed transaction. It is a long text that begins with AAAA."
+            )
         try:
             challenge = read_challenge_transaction(
                 text, self._server, self._home_domain, self._web_auth_domain, self._passphrase
@@ -104,7 +106,9 @@ class Challenger:
         except InvalidSep10ChallengeError as refusal:
             raise ChallengeRefused(_why(str(refusal))) from refusal
         except (SdkError, ValueError) as refusal:
-            raise ChallengeRefused("The signatures could not be read. Sign the transaction again.") from refusal
+            raise ChallengeRefused(
+                "The signatures could not be read. Sign the transaction again."
+            ) from refusal
 
     def sign(self, challenge: Challenge, secret: str) -> str:
         """Return the challenge with one more signature; only for wallets whose key this process made itself."""

@@ -57,7 +57,9 @@ def prove_wallet(
     challenger = _challenger()
     challenge = challenger.read(signed_xdr)
     if expected_address is not None and challenge.address != expected_address:
-        raise ChallengeRefused("This is a challenge for another address. Paste the one that is shown above, signed.")
+        raise ChallengeRefused(
+            "This is a challenge for another address. Paste the one that is shown above, signed."
+        )
     release()
     state = chain_source().account(challenge.address)
     weights, threshold = rules.signing_weights(state, challenge.address)
@@ -118,7 +120,16 @@ def tell_owners(*, merchant_id: UUID, what: str, address: str, actor: str, now: 
     release()
     at = now.strftime("%d %B %Y at %H:%M UTC")
     for owner in owners:
-        mail.send("wallet_changed", to=owner, now=now, business=business, what=what, address=address, actor=actor, at=at)
+        mail.send(
+            "wallet_changed",
+            to=owner,
+            now=now,
+            business=business,
+            what=what,
+            address=address,
+            actor=actor,
+            at=at,
+        )
 
 
 def _challenger() -> Challenger:

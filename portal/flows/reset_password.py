@@ -36,9 +36,7 @@ def ask_for_reset(*, email: str, now: datetime) -> None:
             return None
         if not codes.issue_link(user_id=user_id, purpose="reset_password", token=token, now=now):
             return None
-        audit.record(
-            "user.password_reset_asked", merchant_id=None, object_ref=to_ref("usr", user_id), at=now
-        )
+        audit.record("user.password_reset_asked", merchant_id=None, object_ref=to_ref("usr", user_id), at=now)
         return user.email
 
     address = run_transaction(work)
@@ -48,7 +46,10 @@ def ask_for_reset(*, email: str, now: datetime) -> None:
 
 def link_is_good(token: str, *, now: datetime) -> bool:
     """Say whether the page of this link may be shown; uses nothing up."""
-    return len(token) <= TOKEN_MAX and codes.find_link(purpose="reset_password", token=token, now=now) is not None
+    return (
+        len(token) <= TOKEN_MAX
+        and codes.find_link(purpose="reset_password", token=token, now=now) is not None
+    )
 
 
 def reset_password(*, token: str, password: str, now: datetime) -> None:

@@ -74,7 +74,9 @@ def sign_out(*, token: str, session: SessionView, now: datetime) -> None:
 
     def work() -> list[str]:
         handle = sessions.handle_of(digest(token))
-        return sessions.revoke(user_id=session.user_id, merchant_id=session.merchant_id, handle=handle, now=now)
+        return sessions.revoke(
+            user_id=session.user_id, merchant_id=session.merchant_id, handle=handle, now=now
+        )
 
     try:
         hashes = run_transaction(work)
@@ -92,7 +94,10 @@ def confirm_password(*, session: SessionView, password: str, now: datetime) -> s
 
     def work() -> str:
         audit.record(
-            "session.confirmed", merchant_id=session.merchant_id, object_ref=to_ref("usr", session.user_id), at=now
+            "session.confirmed",
+            merchant_id=session.merchant_id,
+            object_ref=to_ref("usr", session.user_id),
+            at=now,
         )
         return sessions.renew(session_id=session.session_id, confirmed_at=now)
 

@@ -121,7 +121,9 @@ class SignedIn:
 
     @property
     def merchant_id(self) -> UUID:
-        assert self.session.merchant_id is not None, "only pages marked with merchant_required have a merchant"
+        assert self.session.merchant_id is not None, (
+            "only pages marked with merchant_required have a merchant"
+        )
         return self.session.merchant_id
 
     @property
@@ -164,7 +166,11 @@ def set_session_cookie(response: BaseResponse, token: str) -> None:
 
 def clear_session_cookie(response: BaseResponse) -> None:
     response.delete_cookie(
-        cookie_name(), path="/", secure=current_app.config["TAGIH"].is_production, httponly=True, samesite="Lax"
+        cookie_name(),
+        path="/",
+        secure=current_app.config["TAGIH"].is_production,
+        httponly=True,
+        samesite="Lax",
     )
 
 

@@ -1,11 +1,13 @@
 """What the portal's forms share: checks of the domain as WTForms validators, choices, classes of inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask_wtf import FlaskForm
 from wtforms import Field, ValidationError
+from wtforms.fields.choices import SelectChoice
 
+from portal.domain.merchants.rules import time_zones
 from portal.kernel.errors import TagihError
 
 INPUT = {"class": "input"}
@@ -40,3 +42,12 @@ def checked(field: Field) -> Any:
 def add_error(field: Field, refusal: TagihError) -> None:
     """Show a refusal of the domain beside the field that it is about."""
     field.errors = [*field.errors, refusal.detail]
+
+
+def choices(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
+    """Return (value, label) pairs as WTForms wants them."""
+    return [SelectChoice(value, label) for value, label in pairs]
+
+
+def time_zone_choices() -> list[SelectChoice]:
+    return choices((name, name.replace("_", " ")) for name in time_zones())

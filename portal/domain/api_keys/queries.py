@@ -70,7 +70,9 @@ def resolve_prefix(prefix: str) -> tuple[UUID, UUID] | None:
 
 def find_secret(merchant_id: UUID, key_id: UUID) -> Row[*tuple[object, ...]] | None:
     """Return what authentication compares: hash, scopes, expiry, revocation, last use; and the merchant."""
-    wanted: Select[*tuple[object, ...]] = _SECRET.where(ApiKey.merchant_id == merchant_id, ApiKey.id == key_id)
+    wanted: Select[*tuple[object, ...]] = _SECRET.where(
+        ApiKey.merchant_id == merchant_id, ApiKey.id == key_id
+    )
     return db.session.execute(wanted).one_or_none()
 
 

@@ -137,7 +137,13 @@ def authenticate(secret_text: str, now: datetime) -> KeyIdentity:
         raise InvalidApiKey("This API key is not valid.")
     is_use_due = row.last_used_at is None or now - row.last_used_at >= USE_NOTED_EVERY
     return KeyIdentity(
-        merchant_id, key_id, row.network, frozenset(row.scopes), to_ref("key", key_id), is_use_due, row.Merchant
+        merchant_id,
+        key_id,
+        row.network,
+        frozenset(row.scopes),
+        to_ref("key", key_id),
+        is_use_due,
+        row.Merchant,
     )
 
 
@@ -171,7 +177,9 @@ def _announce(event_type: str, key: ApiKey, *, version: int, now: datetime) -> N
         "revoked_at": iso_or_none(key.revoked_at),
         "created_at": iso(key.created_at),
     }
-    audit.record(event_type, merchant_id=key.merchant_id, object_ref=to_ref("key", key.id), after=payload, at=now)
+    audit.record(
+        event_type, merchant_id=key.merchant_id, object_ref=to_ref("key", key.id), after=payload, at=now
+    )
     events.record(
         event_type,
         merchant_id=key.merchant_id,

@@ -72,7 +72,12 @@ def _create(account: NewAccount, user_id: UUID, merchant_id: UUID, now: datetime
     )
     db.session.execute(
         insert(Merchant),
-        {"id": merchant_id, "name": account.business_name, "time_zone": account.time_zone, "status": "PENDING"}
+        {
+            "id": merchant_id,
+            "name": account.business_name,
+            "time_zone": account.time_zone,
+            "status": "PENDING",
+        }
         | stamps,
     )
     db.session.execute(

@@ -125,9 +125,7 @@ def end_all(*, user_id: UUID, purpose: Purpose, now: datetime) -> None:
     """End every code or link that is still open."""
     db.session.execute(
         update(OneTimeCode)
-        .where(
-            OneTimeCode.user_id == user_id, OneTimeCode.purpose == purpose, OneTimeCode.used_at.is_(None)
-        )
+        .where(OneTimeCode.user_id == user_id, OneTimeCode.purpose == purpose, OneTimeCode.used_at.is_(None))
         .values(used_at=now)
     )
 

@@ -207,5 +207,3 @@ class WalletChallenge(Base):
     expires_at: Mapped[Moment]
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[CreatedAt]
-
-

@@ -151,7 +151,9 @@ def find_user_for_update(user_id: UUID) -> User | None:
 
 def first_membership(user_id: UUID) -> Membership | None:
     """Return the membership a new session begins in: the oldest."""
-    oldest = select(Membership).where(Membership.user_id == user_id).order_by(Membership.created_at, Membership.id)
+    oldest = (
+        select(Membership).where(Membership.user_id == user_id).order_by(Membership.created_at, Membership.id)
+    )
     return db.session.scalars(oldest.limit(1)).one_or_none()
 
 
@@ -220,8 +222,10 @@ def list_wallets(merchant_id: UUID, network: str, *, limit: int = WALLETS_SHOWN_
 
 def wallet_addresses(merchant_id: UUID, network: str) -> dict[str, UUID]:
     """Return every address that is or was this merchant's, with its wallet: money that reaches one is theirs."""
-    found = select(Wallet.address, Wallet.id).where(Wallet.merchant_id == merchant_id, Wallet.network == network)
-    return {address: wallet_id for address, wallet_id in db.session.execute(found)}
+    found = select(Wallet.address, Wallet.id).where(
+        Wallet.merchant_id == merchant_id, Wallet.network == network
+    )
+    return {row.address: row.id for row in db.session.execute(found)}
 
 
 def wallet_ids(merchant_id: UUID, network: str) -> dict[str, UUID]:

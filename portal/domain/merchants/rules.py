@@ -194,5 +194,7 @@ def signing_weights(state: AccountState | None, address: str) -> tuple[dict[str,
     """
     if state is None:
         return {address: 1}, 1
-    weights = {signer.key: signer.weight for signer in state.signers if signer.weight > 0 and is_account(signer.key)}
+    weights = {
+        signer.key: signer.weight for signer in state.signers if signer.weight > 0 and is_account(signer.key)
+    }
     return weights, max(1, state.medium_threshold)

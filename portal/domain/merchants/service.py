@@ -75,7 +75,9 @@ def update_business(*, merchant_id: UUID, settings: BusinessSettings, now: datet
 
 
 def _texts(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: format_units(value) if isinstance(value, Decimal) else value for key, value in fields.items()}
+    return {
+        key: format_units(value) if isinstance(value, Decimal) else value for key, value in fields.items()
+    }
 
 
 # --- wallets --------------------------------------------------------------------------------------
@@ -250,5 +252,7 @@ def record_readiness(*, merchant_id: UUID, wallet_id: UUID, results: list[Readin
         for result in sorted(results, key=lambda each: each.asset)
     ]
     new = upsert(WalletAsset).values(rows)
-    changed = {name: new.excluded[name] for name in ("ready", "reason", "trust_limit", "balance", "checked_at")}
+    changed = {
+        name: new.excluded[name] for name in ("ready", "reason", "trust_limit", "balance", "checked_at")
+    }
     db.session.execute(new.on_conflict_do_update(constraint="uq_wallet_assets_wallet_id_asset", set_=changed))

@@ -4,7 +4,7 @@ from wtforms import PasswordField, SelectField, StringField, ValidationError
 
 from portal.domain.merchants import rules
 from portal.kernel.errors import TagihError
-from portal.web.forms import INPUT, Checked, Form
+from portal.web.forms import INPUT, Checked, Form, time_zone_choices
 
 
 def _email(text: str) -> str:
@@ -21,11 +21,13 @@ class SignUpForm(Form):
     )
     email = StringField("Email", [Checked(_email)], render_kw=INPUT)
     password = PasswordField("Password", render_kw=INPUT)
-    time_zone = SelectField("Time zone", [Checked(rules.clean_time_zone)], default="UTC", render_kw=INPUT)
+    time_zone = SelectField(
+        "Time zone", [Checked(rules.clean_time_zone)], default="UTC", validate_choice=False, render_kw=INPUT
+    )
 
     def __init__(self) -> None:
         super().__init__()
-        self.time_zone.choices = [(name, name.replace("_", " ")) for name in rules.time_zones()]
+        self.time_zone.choices = time_zone_choices()
 
     def validate_password(self, field: PasswordField) -> None:
         check_password(field.data or "", self.email.data or "")

@@ -7,7 +7,7 @@ from wtforms import SelectField, SelectMultipleField, StringField, ValidationErr
 from portal.domain.api_keys import rules
 from portal.domain.api_keys.service import NAME_MAX
 from portal.domain.merchants.rules import clean_text
-from portal.web.forms import INPUT, Checked, Form
+from portal.web.forms import INPUT, Checked, Form, choices
 
 WORDS = {
     "invoices:read": "Read invoices",
@@ -25,8 +25,10 @@ class KeyForm(Form):
         "Name", [Checked(lambda text: clean_text(text, what="a name for the key", longest=NAME_MAX))],
         render_kw=INPUT,
     )  # fmt: skip
-    scopes = SelectMultipleField("What it may do", choices=[(scope, WORDS[scope]) for scope in rules.SCOPES])
-    days = SelectField("Expires after", choices=list(DAYS), render_kw=INPUT)
+    scopes = SelectMultipleField(
+        "What it may do", choices=choices((scope, WORDS[scope]) for scope in rules.SCOPES)
+    )
+    days = SelectField("Expires after", choices=choices(DAYS), render_kw=INPUT)
 
     def validate_scopes(self, field: SelectMultipleField) -> None:
         if not field.data:

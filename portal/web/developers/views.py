@@ -27,7 +27,9 @@ def keys() -> ResponseReturnValue:
         }
         for key in found
     ]
-    return render_template("developers/keys.html", rows=rows, base_url=current_app.config["TAGIH"].public_base_url)
+    return render_template(
+        "developers/keys.html", rows=rows, base_url=current_app.config["TAGIH"].public_base_url
+    )
 
 
 @bp.get("/keys/new")
@@ -71,9 +73,7 @@ def confirm_revoke(key_ref: str) -> ResponseReturnValue:
 def revoke_key(key_ref: str) -> ResponseReturnValue:
     someone, now = user(), utc_now()
     key = run_transaction(
-        lambda: service.revoke_key(
-            merchant_id=someone.merchant_id, key_id=from_ref("key", key_ref), now=now
-        )
+        lambda: service.revoke_key(merchant_id=someone.merchant_id, key_id=from_ref("key", key_ref), now=now)
     )
     flash(f"The key {key.name} is revoked. Programs that use it are refused from now on.", "success")
     return redirect(url_for(".keys"), 303)

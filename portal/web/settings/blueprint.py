@@ -19,7 +19,9 @@ def _sections() -> dict[str, object]:
     ]
     here = request.path.split("/")[2:3]
     return {
-        "sections": [(label, f"/settings/{name}", here == [name]) for label, name, is_open in sections if is_open],
+        "sections": [
+            (label, f"/settings/{name}", here == [name]) for label, name, is_open in sections if is_open
+        ],
         "is_sandbox": config.is_sandbox,
         "passphrase": config.network_passphrase,
     }

@@ -10,7 +10,7 @@ from portal.kernel.assets import InvalidAsset, parse_asset
 from portal.kernel.errors import Invalid
 from portal.kernel.money import ZERO, parse_amount
 from portal.web.auth.forms import check_password
-from portal.web.forms import INPUT, Checked, Form
+from portal.web.forms import INPUT, Checked, Form, choices, time_zone_choices
 
 _PREFIX = re.compile(r"[A-Z0-9]{1,8}")
 _ZERO = re.compile(r"0{1,20}(\.0{1,7})?")
@@ -35,7 +35,9 @@ def _asset(text: str) -> str:
     try:
         return parse_asset(asked)
     except InvalidAsset as refusal:
-        raise SettingInvalid("Write XLM, or the code and the issuer's address, such as USDC:GA5Z...") from refusal
+        raise SettingInvalid(
+            "Write XLM, or the code and the issuer's address, such as USDC:GA5Z..."
+        ) from refusal
 
 
 def _hours(text: str) -> int:
@@ -57,29 +59,35 @@ class BusinessForm(Form):
         "Business name", [Checked(lambda text: rules.clean_text(text, what="the name of your business"))],
         render_kw=INPUT,
     )  # fmt: skip
-    time_zone = SelectField("Time zone", [Checked(rules.clean_time_zone)], render_kw=INPUT)
+    time_zone = SelectField(
+        "Time zone", [Checked(rules.clean_time_zone)], validate_choice=False, render_kw=INPUT
+    )
     invoice_prefix = StringField("Invoice prefix", [Checked(_prefix)], render_kw=INPUT)
     default_asset = StringField("Asset of new invoices", [Checked(_asset)], render_kw=INPUT)
     expiry_hours = StringField("New invoices expire after", [Checked(_hours)], render_kw=INPUT)
     tolerance = StringField("Accept as paid when short by at most", [Checked(_tolerance)], render_kw=INPUT)
     late_policy = RadioField(
         "A payment after expiry",
-        choices=[
-            ("accept", "counts, and the invoice is marked Late"),
-            ("unmatched", "waits in unmatched money for a decision"),
-        ],
+        choices=choices(
+            [
+                ("accept", "counts, and the invoice is marked Late"),
+                ("unmatched", "waits in unmatched money for a decision"),
+            ]
+        ),
     )
 
     def __init__(self, **values: object) -> None:
         super().__init__(**values)
-        self.time_zone.choices = [(name, name.replace("_", " ")) for name in rules.time_zones()]
+        self.time_zone.choices = time_zone_choices()
 
 
 class PreferencesForm(Form):
     name = StringField(
         "Your name", [Checked(lambda text: rules.clean_text(text, what="your name"))], render_kw=INPUT
     )
-    theme = RadioField("Theme", choices=[("auto", "Auto, as the device"), ("light", "Light"), ("dark", "Dark")])
+    theme = RadioField(
+        "Theme", choices=choices([("auto", "Auto, as the device"), ("light", "Light"), ("dark", "Dark")])
+    )
 
 
 class PasswordForm(Form):
