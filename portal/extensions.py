@@ -1,6 +1,7 @@
 """Unbound extension objects; `portal.app.create_app` binds them, everything above may import them."""
 
 from dataclasses import dataclass
+from threading import Lock
 
 from flask import Flask
 from flask_limiter import Limiter
@@ -37,26 +38,20 @@ class Base(DeclarativeBase):
 
 
 class RedisStore:
-    """The Redis client of this process; made on first use, so that start-up does not need Redis."""
+    """The Redis client of this process; it connects on first use, so that start-up does not need Redis."""
 
     def __init__(self) -> None:
-        self._client: Redis | None = None
-        self._url = ""
+        self.client = Redis()
 
     def init_app(self, app: Flask) -> None:
-        self._url = app.config["TAGIH"].redis_url
-        self._client = None
-
-    @property
-    def client(self) -> Redis:
-        if self._client is None:
-            self._client = Redis.from_url(
-                self._url,
-                socket_timeout=REDIS_TIMEOUT_SECONDS,
-                socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            )
-        return self._client
+        # Made here and not on first use: of two threads that made one each, the loser's would close its
+        # connections under the other's feet when it is collected.
+        self.client = Redis.from_url(
+            app.config["TAGIH"].redis_url,
+            socket_timeout=REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
 
 
 class MongoStore:
@@ -64,6 +59,7 @@ class MongoStore:
 
     def __init__(self) -> None:
         self._client: MongoClient[dict[str, object]] | None = None
+        self._lock = Lock()
         self._url = ""
 
     def init_app(self, app: Flask) -> None:
@@ -72,14 +68,15 @@ class MongoStore:
 
     @property
     def client(self) -> MongoClient[dict[str, object]]:
-        if self._client is None:
-            self._client = MongoClient(
-                self._url,
-                serverSelectionTimeoutMS=MONGO_TIMEOUT_MS,
-                timeoutMS=MONGO_TIMEOUT_MS * 3,
-                tz_aware=True,
-            )
-        return self._client
+        with self._lock:
+            if self._client is None:
+                self._client = MongoClient(
+                    self._url,
+                    serverSelectionTimeoutMS=MONGO_TIMEOUT_MS,
+                    timeoutMS=MONGO_TIMEOUT_MS * 3,
+                    tz_aware=True,
+                )
+            return self._client
 
 
 @dataclass

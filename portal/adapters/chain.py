@@ -13,6 +13,7 @@ def chain_source() -> ChainSource:
     source: ChainSource | None = current_app.extensions.get(_KEY)
     if source is None:
         config = current_app.config["TAGIH"]
-        source = Horizon(config.horizon_url, passphrase=config.network_passphrase)
-        current_app.extensions[_KEY] = source
+        made = Horizon(config.horizon_url, passphrase=config.network_passphrase)
+        # Of two threads that made one each, both use the first: its breaker and its budget count for all.
+        source = current_app.extensions.setdefault(_KEY, made)
     return source
