@@ -8,6 +8,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
+
+from portal import cli
+from tests.support import databases
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,8 +19,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def flask(new_database, base_environment, sandbox):
     """Return a function that runs a command in a process of its own, on a database of its own."""
-    from tests.support import databases
-
     environment = databases._system() | databases._variables(base_environment, new_database())
     environment["HORIZON_URL"] = sandbox.url
 
@@ -34,6 +36,16 @@ def flask(new_database, base_environment, sandbox):
     return run
 
 
+@pytest.fixture(scope="session")
+def command(flask):
+    """Return a function that runs a command here, which spares it the start of a process."""
+
+    def run(command, *arguments: str):
+        return CliRunner().invoke(command, list(arguments), env=flask.environment)
+
+    return run
+
+
 def test_db_upgrade_runs_as_the_owner_and_needs_no_other_dsn(flask):
     ran = flask("db", "upgrade", without=("DATABASE_URL", "DATABASE_WORKER_URL"))
 
@@ -42,7 +54,7 @@ def test_db_upgrade_runs_as_the_owner_and_needs_no_other_dsn(flask):
         assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
 
 
-def test_seed_prints_a_merchant_that_can_be_paid(flask):
+def test_seed_prints_a_merchant_that_can_be_paid(command, flask):
     ran = flask("seed", "--json", "--demo", without=("DATABASE_URL", "DATABASE_OWNER_URL"))
 
     assert ran.returncode == 0, ran.stderr
@@ -61,26 +73,25 @@ def test_seed_prints_a_merchant_that_can_be_paid(flask):
         ).fetchall()
     assert rows == [("CANCELLED", 1), ("DRAFT", 1), ("PAID", 1), ("PENDING", 3)]
     assert paid == [("CONFIRMED", 2), ("UNMATCHED", 1)]
-    checked = flask("invariants")
-    assert checked.returncode == 0, checked.stdout
+    checked = command(cli.invariants)
+    assert checked.exit_code == 0, checked.stdout
 
 
-def test_seed_with_a_taken_address_is_refused_in_a_sentence(flask):
-    mine = ("seed", "--email", "twice@example.com", "--password", "correct horse battery")
-    first = flask(*mine)
+def test_seed_with_a_taken_address_is_refused_in_a_sentence(command):
+    mine = ("--email", "twice@example.com", "--password", "correct horse battery")
+    first = command(cli.seed, *mine)
 
-    ran = flask(*mine)
+    ran = command(cli.seed, *mine)
 
-    assert first.returncode == 0, first.stderr
-    assert ran.returncode == 1
+    assert first.exit_code == 0, first.output
+    assert ran.exit_code == 1
     assert "email_taken" in ran.stderr
-    assert "Traceback" not in ran.stderr
 
 
-def test_an_unknown_worker_job_is_refused(flask):
-    ran = flask("worker", "--only", "relay,dance")
+def test_an_unknown_worker_job_is_refused(command):
+    ran = command(cli.worker, "--only", "relay,dance")
 
-    assert ran.returncode == 2
+    assert ran.exit_code == 2
     assert "dance" in ran.stderr
 
 
@@ -107,39 +118,39 @@ def test_logs_hide_secrets(flask):
     assert told["text"] == "key [redacted] of [redacted] at postgres://[redacted]@host/db"
 
 
-def test_dead_outbox_rows_are_listed_retried_and_discarded(flask):
-    assert flask("seed", "--json").returncode == 0
+def test_dead_outbox_rows_are_listed_retried_and_discarded(command, flask):
+    assert command(cli.seed).exit_code == 0
     with psycopg.connect(flask.environment["DATABASE_WORKER_URL"], autocommit=True) as connection:
         connection.execute(
             "UPDATE outbox SET state = 'DEAD', dead_at = now(), attempts = 9 WHERE id IN"
-            " (SELECT id FROM outbox WHERE consumer = 'mirror' ORDER BY id LIMIT 2)"
+            " (SELECT id FROM outbox WHERE consumer = 'feed' ORDER BY id DESC LIMIT 2)"
         )
 
-        [first, second] = json.loads(flask("outbox", "list", "--json").stdout)
-        retried = flask("outbox", "retry", first["event"])
-        discarded = flask("outbox", "discard", "--all", "--reason", "never needed")
+        [first, second] = json.loads(command(cli.outbox, "list", "--json").stdout)
+        retried = command(cli.outbox, "retry", first["event"])
+        discarded = command(cli.outbox, "discard", "--all", "--reason", "never needed")
 
         states = dict(
-            connection.execute("SELECT state, discard_reason FROM outbox WHERE consumer = 'mirror'").fetchall()
+            connection.execute("SELECT state, discard_reason FROM outbox WHERE consumer = 'feed'").fetchall()
         )
     assert first["attempts"] == 9
-    assert second["consumer"] == "mirror"
+    assert second["consumer"] == "feed"
     assert retried.stdout == "1 rows will be tried again\n"
     assert discarded.stdout == "1 rows discarded\n"
     assert states == {"PENDING": None, "DISCARDED": "never needed"}
 
 
-def test_payments_explain_prints_the_rules_by_either_hash(flask):
-    assert flask("seed", "--demo").returncode == 0
+def test_payments_explain_prints_the_rules_by_either_hash(command, flask):
+    assert command(cli.seed, "--demo").exit_code == 0
     with psycopg.connect(flask.environment["DATABASE_WORKER_URL"]) as connection:
         [name] = connection.execute(
             "SELECT h.hash FROM chain_transaction_hashes h JOIN payments p USING (transaction_id)"
             " WHERE p.status = 'UNMATCHED' LIMIT 1"
         ).fetchone()
 
-    ran = flask("payments", "explain", name.upper())
+    ran = command(cli.payments, "explain", name.upper())
 
     told = json.loads(ran.stdout)
     assert (told["status"], told["reason"]) == ("UNMATCHED", "no_reference")
     assert {rule["code"]: rule["ok"] for rule in told["rules"]}["reference"] is False
-    assert flask("payments", "explain", "f" * 64).returncode == 1
+    assert command(cli.payments, "explain", "f" * 64).exit_code == 1
