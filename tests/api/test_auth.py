@@ -192,3 +192,16 @@ class TestUnknownAddresses:
         assert (wrong.status_code, problem(wrong)["code"]) == (405, "method_not_allowed")
         assert {"GET", "POST"} <= set(wrong.headers["Allow"].split(", "))
         assert caller.app.test_client().post("/api/nothing").content_type == "application/problem+json"
+
+
+class TestWithoutRedis:
+    def test_nobody_is_turned_away_while_nothing_can_be_counted(self, caller, environment):
+        from config import Config
+        from portal.app import create_app
+
+        caller.app = create_app(Config.checked("web", environment | {"REDIS_URL": "redis://127.0.0.1:9/0"}))
+
+        response = caller.post("/invoices", {"amount": "1"}, key="k")
+
+        assert response.status_code == 201
+        assert "RateLimit-Limit" not in response.headers

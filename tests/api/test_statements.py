@@ -77,3 +77,28 @@ def test_an_invoice_takes_six(count, invoice):
     sent = count("GET", f"/invoices/{invoice['id']}", 200)
 
     assert len(sent) <= 6, "\n".join(sent)
+
+
+def test_crediting_a_submission_takes_thirty(count, invoice, payer):
+    target = invoice["pay_to"]
+    paid = payer.pay(target["address"], invoice["amount_due"], target["memo"])
+
+    sent = count(
+        "POST",
+        f"/invoices/{invoice['id']}/submissions",
+        201,
+        json={"transaction_hash": paid},
+        headers=KEY,
+    )
+
+    assert len(sent) <= 30, "\n".join(sent)
+
+
+@pytest.mark.parametrize(("path", "body", "most"), [("issue", {}, 18), ("cancel", {}, 14)])
+def test_a_change_of_state_takes_its_number(count, caller, invoice, path, body, most):
+    # The first invoice left the wallet known to be ready.
+    invoice = caller.make_invoice(issue=path != "issue")
+
+    sent = count("POST", f"/invoices/{invoice['id']}/{path}", 200, json=body, headers=KEY)
+
+    assert len(sent) <= most, f"{len(sent)}\n" + "\n".join(sent)

@@ -144,3 +144,28 @@ class TestListEvents:
         assert sequences == list(range(1, len(mine) + 1)) and rest["has_more"] is False
         created = [each for each in first["data"] + rest["data"] if each["type"] == "invoice.created"]
         assert len(created) == 3 and created[0]["data"]["object"]["object"] == "invoice"
+
+
+class TestConcurrentSubmissions:
+    def test_one_credit_comes_of_eight_at_once(self, caller, payer):
+        from concurrent.futures import ThreadPoolExecutor
+
+        invoice = caller.make_invoice(amount="6")
+        body = {"transaction_hash": pay(payer, invoice)}
+
+        def send(number):
+            # Half of them repeat one request, half are requests of their own.
+            return caller.post(
+                f"/invoices/{invoice['id']}/submissions", body, key="k" if number % 2 else None
+            )
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(send, range(8)))
+
+        assert {each.status_code for each in answers} <= {200, 201, 409}
+        for refused in (each for each in answers if each.status_code == 409):
+            assert problem(refused)["code"] == "idempotency_in_progress"
+        kept = [each.data for each in answers[1::2] if each.status_code != 409]
+        assert len(set(kept)) == 1
+        assert len(caller.get("/payments").get_json()["data"]) == 1
+        assert caller.get(f"/invoices/{invoice['id']}").get_json()["amount_received"] == "6.0000000"

@@ -75,6 +75,17 @@ CODE_OF_STATUS = {
     500: "internal_error",
     503: "unavailable",
 }
+# The library's own words for these say nothing of what to do.
+DETAIL_OF_TYPE = {
+    "extra_forbidden": "There is no member of this name.",
+    "missing": "This member is required.",
+    "string_type": "Write this as a string in quotes; amounts and quantities are never numbers.",
+    "int_type": "Write this as a whole number without quotes.",
+    "bool_type": "Write true or false without quotes.",
+    "dict_type": "Write this as an object.",
+    "model_type": "Write this as an object.",
+    "list_type": "Write this as an array.",
+}
 DETAIL_OF_STATUS = {
     404: "There is nothing at this address.",
     405: "This address does not take this method.",
@@ -126,7 +137,11 @@ def of_integrity(failure: IntegrityError) -> errors.TagihError | None:
 def problems_of(refusal: ValidationError, given: Any, *, prefix: str = "/") -> list[dict[str, str]]:
     """Return one entry for each place that a model refused, by RFC 6901 pointers into what was sent."""
     return [
-        {"pointer": _pointer(each["loc"], given, prefix), "code": each["type"], "detail": each["msg"]}
+        {
+            "pointer": _pointer(each["loc"], given, prefix),
+            "code": each["type"],
+            "detail": DETAIL_OF_TYPE.get(each["type"], each["msg"]),
+        }
         for each in refusal.errors(include_url=False, include_context=False, include_input=False)
     ]
 
