@@ -12,9 +12,9 @@ from bench.load import Order, request_text
 from bench.measure import Result, side_by_side
 from bench.stack import Stack, WebServer
 
-SECONDS = 1.0
+SECONDS = 0.8
 WARM_PAGES = 20
-COLD_PAGES = 240
+COLD_PAGES = 120
 LANES = 4
 KIB = 1024
 BODY = {
