@@ -14,7 +14,7 @@ from portal.db import release
 from portal.domain.events.models import Event, OutboxEntry
 from portal.domain.payments import watching
 from portal.extensions import db
-from portal.kernel.refs import from_ref, to_ref
+from portal.kernel.refs import InvalidRef, from_ref, to_ref
 
 BATCH = 500
 Progress = Callable[[int], None]
@@ -139,6 +139,10 @@ def _batches(now: datetime) -> Iterator[tuple[list[MirrorEvent], set[str]]]:
 
 def _exists(ref: str) -> bool:
     """Say whether an event has this ref: one written while we compared is not extra."""
-    found = db.session.scalar(select(Event.id).where(Event.id == from_ref("evt", ref)))
+    try:
+        event_id = from_ref("evt", ref)
+    except InvalidRef:
+        return False
+    found = db.session.scalar(select(Event.id).where(Event.id == event_id))
     release()
     return found is not None

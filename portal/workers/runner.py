@@ -8,6 +8,7 @@ idempotent effects make a repeated round harmless.
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -64,7 +65,8 @@ def run_worker(app: Flask, config: Config, only: tuple[str, ...] = JOBS) -> None
     log.info("worker_started", jobs=[job.name for job in jobs])
     for thread in threads:
         thread.join()
-    with app.app_context():
+    with app.app_context(), suppress(SQLAlchemyError):
+        # A database that is away ends the session, and with it the lead, by itself.
         watcher.close()
     log.info("worker_stopped")
 

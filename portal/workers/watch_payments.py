@@ -31,6 +31,7 @@ log = structlog.get_logger()
 PAGES_A_ROUND = 20
 # A reset is looked for at the start and again each minute: one small request.
 CHECK_EVERY = timedelta(minutes=1)
+_RESIGN = text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
 _LEAD = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 
 
@@ -92,8 +93,13 @@ class Watcher:
     def close(self) -> None:
         """Give the lead up, so that another watcher need not wait for the connection to be found dead."""
         if self._leadership is not None:
-            self._leadership.close()
-            self._leadership = None
+            # The lock belongs to the server's session: given back to the pool, the connection would keep it.
+            try:
+                self._leadership.execute(_RESIGN, {"name": f"watch/{self._network}"})
+            finally:
+                self._leadership.invalidate()
+                self._leadership.close()
+                self._leadership = None
 
     def _leads(self) -> bool:
         try:
