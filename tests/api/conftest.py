@@ -20,7 +20,7 @@ def api_app(sandbox_environment):
     return create_app(Config.checked("web", sandbox_environment))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_caller(api_app, payer):
     """Return a function that makes a shop, unless one is given, and a key of it."""
 

@@ -129,9 +129,9 @@ QUERIES = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def caller(new_caller):
-    """Nothing is issued here, so the wallet need not exist."""
+    """One for all: nothing is written by what is refused, and nothing issued, so the wallet need not exist."""
     return new_caller(funded=False)
 
 

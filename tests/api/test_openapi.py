@@ -87,6 +87,11 @@ def test_asks_for_money_as_strings_alone(document):
 ROUTES = [(method, re.sub("/[a-z]{3}_[0-9A-Z]{26}", "/{ref}", path)) for method, path, _ in SCOPE_OF_ROUTE]
 
 
+@pytest.fixture(scope="module")
+def caller(new_caller):
+    return new_caller()
+
+
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_every_route_does_what_it_says(schema, caller, method, path):
     operation = schema[f"/api/v1{path}"][method]

@@ -53,8 +53,11 @@ def admit() -> None:
     contract = contract_of(current_app.view_functions[request.endpoint])
     if contract.kind == "public":
         return
+    secret = _secret(request.headers.get("Authorization", ""))
+    # The body is taken in before the first statement: a slow sender must not hold a connection meanwhile.
+    request.get_data(cache=True)
     now = utc_now()
-    holder = api_keys.authenticate(_secret(request.headers.get("Authorization", "")), now)
+    holder = api_keys.authenticate(secret, now)
     set_actor(
         Actor(
             holder.ref,
