@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pymongo
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 from portal.embedded import processes
 from portal.embedded.home import package_folder, reachable_copy
@@ -19,6 +19,7 @@ REPLICA_SET = "rs0"
 ALREADY_INITIALIZED = 23
 UNAUTHORIZED = 13
 USER_EXISTS = 51003
+SET_UP_ATTEMPTS = 5
 
 
 class Mongod(Server):
@@ -95,12 +96,18 @@ class Mongod(Server):
 
     def finish(self) -> None:
         self.wait_for_port()
-        try:
-            self._form_replica_set()
-            if self.durable:
-                self._create_user()
-        except PyMongoError as failure:
-            raise self.refuse(f"its set-up failed ({str(failure)[:200]}).") from failure
+        for attempt in range(SET_UP_ATTEMPTS):
+            try:
+                self._form_replica_set()
+                if self.durable:
+                    self._create_user()
+                return
+            except AutoReconnect as closed:
+                # mongod closes every connection when its member changes state; each step may be repeated.
+                if attempt == SET_UP_ATTEMPTS - 1:
+                    raise self.refuse(f"it keeps closing connections ({str(closed)[:200]}).") from closed
+            except PyMongoError as failure:
+                raise self.refuse(f"its set-up failed ({str(failure)[:200]}).") from failure
 
     def _client(self, *, signed_in: bool) -> "pymongo.MongoClient[dict[str, object]]":
         return pymongo.MongoClient(

@@ -151,8 +151,10 @@ class Supervisor:
         running = {
             child.process.pid: signal.SIGTERM for child in children if child.process and child.is_alive()
         }
-        processes.stop_all(running, seconds=STOP_SECONDS)
+        killed = processes.stop_all(running, seconds=STOP_SECONDS)
         for child in children:
+            if child.process is not None and child.process.pid in killed:
+                self.say(f"{child.name} did not stop within {STOP_SECONDS} s and was killed.")
             if child.process is not None:
                 child.process.wait()
                 try:

@@ -12,8 +12,6 @@ import time
 import urllib.request
 from pathlib import Path
 
-import pytest
-
 from portal.embedded import processes
 from tests.embedded.launching import ROOT
 
@@ -64,64 +62,75 @@ class Run:
             return False
 
 
-@pytest.fixture(scope="module")
-def run():
-    """One run for all tests here, which at the end must stop whole within ten seconds of SIGTERM."""
+def check_that_it_tells_programs_where_everything_is(run):
+    facts = json.loads((run.var / "run.json").read_text())
+
+    assert facts.keys() == KEYS
+    assert facts["url"] == f"http://127.0.0.1:{run.port}"
+    assert run.healthy()
+    for name in ("run.json", "env", "secrets.json"):
+        assert stat.S_IMODE((run.var / name).stat().st_mode) == 0o600, name
+
+
+def check_that_the_web_process_holds_no_other_roles_password(run):
+    held = Path(f"/proc/{run.pid_of('web')}/environ").read_text()
+
+    assert "portal_web:" in held
+    assert "portal_worker:" not in held and "portal_owner:" not in held
+
+
+def check_that_a_second_one_on_the_same_folder_is_refused(run):
+    second = run.command(subprocess.run, capture_output=True, text=True, check=False)
+
+    assert second.returncode == 78
+    assert f"Tagih is running on {run.var} already" in second.stderr
+
+
+def check_that_a_taken_port_is_told_with_its_variable(run, folder):
+    environment = run.environment | {"VAR_DIR": str(folder / "other")}
+
+    other = run.command(subprocess.run, environment=environment, capture_output=True, text=True, check=False)
+
+    assert other.returncode == 1
+    assert f"Port {run.port} is taken. Set PORT to a free one" in other.stdout
+
+
+def check_that_a_killed_web_server_comes_back_and_it_is_said(run):
+    killed = run.pid_of("web")
+
+    os.kill(killed, signal.SIGKILL)
+
+    assert processes.wait_until(lambda: run.pid_of("web") != killed, seconds=20)
+    assert processes.wait_until(run.healthy, seconds=30)
+    assert "web was ended by SIGKILL" in run.output.read_text()
+
+
+def check_that_sigterm_stops_everything_within_ten_seconds(run):
+    names = ("web", "worker", "sandbox", "services/postgres", "services/valkey", "services/mongo")
+    pids = [run.pid_of(name) for name in names]
+    began = time.monotonic()
+
+    run.process.terminate()
+
+    assert run.process.wait(timeout=30) == 0
+    assert time.monotonic() - began < 10, run.output.read_text()
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert not (run.var / "run.json").exists()
+
+
+def test_make_run_serves_until_it_is_told_to_stop():
+    """One story, because starting everything takes seconds."""
     var = Path(tempfile.mkdtemp(prefix="tagih-run-"))
     var.chmod(0o755)
-    started = Run(var)
-    yield started
-    names = ("web", "worker", "sandbox", "services/postgres", "services/valkey", "services/mongo")
-    pids = [started.pid_of(name) for name in names]
-    began = time.monotonic()
-    started.process.terminate()
-    status = started.process.wait(timeout=30)
-    seconds = time.monotonic() - began
-    left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-    told = (var / "run.json").exists()
-    shutil.rmtree(var, ignore_errors=True)
-    assert (status, left, told) == (0, [], False)
-    assert seconds < 10
-
-
-@pytest.mark.xdist_group("run")
-class TestMakeRun:
-    def test_tells_programs_where_everything_is(self, run):
-        facts = json.loads((run.var / "run.json").read_text())
-
-        assert facts.keys() == KEYS
-        assert facts["url"] == f"http://127.0.0.1:{run.port}"
-        assert run.healthy()
-        for name in ("run.json", "env", "secrets.json"):
-            assert stat.S_IMODE((run.var / name).stat().st_mode) == 0o600, name
-
-    def test_the_web_process_holds_no_other_roles_password(self, run):
-        held = Path(f"/proc/{run.pid_of('web')}/environ").read_text()
-
-        assert "portal_web:" in held
-        assert "portal_worker:" not in held and "portal_owner:" not in held
-
-    def test_a_second_one_on_the_same_folder_is_refused(self, run):
-        second = run.command(subprocess.run, capture_output=True, text=True, check=False)
-
-        assert second.returncode == 78
-        assert f"Tagih is running on {run.var} already" in second.stderr
-
-    def test_a_taken_port_is_told_with_its_variable(self, run, tmp_path):
-        environment = run.environment | {"VAR_DIR": str(tmp_path)}
-
-        other = run.command(
-            subprocess.run, environment=environment, capture_output=True, text=True, check=False
-        )
-
-        assert other.returncode == 1
-        assert f"Port {run.port} is taken. Set PORT to a free one" in other.stdout
-
-    def test_a_killed_web_server_comes_back_and_it_is_said(self, run):
-        killed = run.pid_of("web")
-
-        os.kill(killed, signal.SIGKILL)
-
-        assert processes.wait_until(lambda: run.pid_of("web") != killed, seconds=20)
-        assert processes.wait_until(run.healthy, seconds=30)
-        assert "web was ended by SIGKILL" in run.output.read_text()
+    run = Run(var)
+    try:
+        check_that_it_tells_programs_where_everything_is(run)
+        check_that_the_web_process_holds_no_other_roles_password(run)
+        check_that_a_second_one_on_the_same_folder_is_refused(run)
+        check_that_a_taken_port_is_told_with_its_variable(run, var)
+        check_that_a_killed_web_server_comes_back_and_it_is_said(run)
+        check_that_sigterm_stops_everything_within_ten_seconds(run)
+    finally:
+        run.process.kill()
+        run.process.wait()
+        shutil.rmtree(var, ignore_errors=True)
