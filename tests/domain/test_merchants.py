@@ -17,7 +17,8 @@ from portal.flows.seed_merchant import EmailTaken, seed_merchant
 from portal.kernel.chain import AccountState, AssetHolding, Signer
 from tests.support.builders import NOON, make_shop
 
-ADDRESS, ISSUER = Keypair.random().public_key, Keypair.random().public_key
+# Fixed, because they are part of the names of parametrised tests.
+ADDRESS, ISSUER = (Keypair.from_raw_ed25519_seed(bytes([number]) * 32).public_key for number in (1, 2))
 USDC = f"USDC:{ISSUER}"
 
 
