@@ -10,10 +10,10 @@ from portal.extensions import redis
 from portal.kernel.errors import Limited
 
 WINDOW_SECONDS = 60
-# 100 requests a second keep one merchant's busiest hour going and leave the others theirs.
-REQUESTS_PER_WINDOW = 6_000
+# 500 a second is more than one till or one import sends and less than what a runaway loop does to the others.
+REQUESTS_PER_WINDOW = 30_000
 # Each of these may ask Horizon, whose own budget all merchants share.
-NETWORK_REQUESTS_PER_WINDOW = 1_200
+NETWORK_REQUESTS_PER_WINDOW = 3_000
 
 
 @dataclass(frozen=True, slots=True)
