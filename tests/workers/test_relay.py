@@ -189,6 +189,28 @@ def test_a_mongod_that_hangs_delays_and_loses_nothing(desk, private_services, mo
     mongo_store._client = None
 
 
+def test_a_mongod_that_is_killed_keeps_what_it_confirmed(desk, private_services, monkeypatch):
+    servers = private_services("mongo", durable=True)
+    monkeypatch.setattr(mongo_store, "_url", servers.urls()["MONGO_URL"])
+    monkeypatch.setattr(mongo_store, "_client", None)
+    monkeypatch.setattr("portal.extensions.MONGO_TIMEOUT_MS", 1000)
+    make_invoices(20)
+    relay = Relay(consumers=("mirror",), batch=10)
+    before = relay.run_once(NOON)
+
+    servers.mongod.process.kill()
+    servers.mongod.process.wait()
+    away = relay.run_once(NOON)
+    servers.start()
+    mongo_store._url, mongo_store._client = servers.urls()["MONGO_URL"], None
+    after = relay.run_once(NOON + timedelta(seconds=2))
+
+    assert (before, away, after) == (10, 0, 10)
+    found = check_mirror(now=NOON)
+    assert (found.events, found.waiting, found.differences) == (20, 0, ())
+    mongo_store._client = None
+
+
 def test_redis_away_pauses_the_cache_alone(desk, monkeypatch):
     make_invoices(2)
     relay = Relay()
