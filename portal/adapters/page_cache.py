@@ -22,9 +22,6 @@ PAGE_SECONDS = 60
 # Far longer than any copy lives, so that an idle token costs memory for a day and no more.
 GENERATION_SECONDS = 86_400
 GENERATION_BYTES = 8
-# How long one reading of the watcher's clock serves all pages; shorter while it is behind.
-WATCHER_SECONDS = 20
-WATCHER_BEHIND_SECONDS = 5
 DROPPED_AT_ONCE_MAX = 500
 
 # KEYS: generation, copy. ARGV: the generation that was read before the rows, the copy, its seconds.
@@ -39,32 +36,23 @@ return 0
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What Redis holds of one token: `content` is None on a miss, `generation` None when nothing may be stored.
-
-    `watcher` is when the watcher was last seen (seconds since 1970 as text), None when that is to be read anew.
-    """
+    """What Redis holds of one token: `content` is None on a miss, `generation` None when it has none."""
 
     generation: bytes | None = None
     content: bytes | None = None
-    watcher: bytes | None = None
 
 
-def read(token: str, part: str, network: str) -> Held:
-    """Return the copy of `part` and what stands around it, in one round trip."""
+def read(token: str, part: str) -> Held:
+    """Return the copy of `part` and the generation it has to carry, in one round trip."""
 
-    def look(client: Redis) -> list[Any]:
-        with client.pipeline(transaction=False) as pipe:
-            pipe.mget(_generation_key(token), _part_key(token, part))
-            pipe.get(_watcher_key(network))
-            return pipe.execute()
-
-    answer = cache.attempt(look)
+    keys = (_generation_key(token), _part_key(token, part))
+    answer = cache.attempt(lambda client: cast("list[bytes | None]", client.mget(keys)))
     if answer is None:
         return Held()
-    (generation, stored), watcher = answer
+    generation, stored = answer
     if generation is None or stored is None or not stored.startswith(generation):
-        return Held(generation, None, watcher)
-    return Held(generation, stored[len(generation) :], watcher)
+        return Held(generation)
+    return Held(generation, stored[len(generation) :])
 
 
 def generation(token: str) -> bytes | None:
@@ -91,12 +79,6 @@ def fill(
         cache.attempt(
             lambda client: cast(Any, client.eval(_STORE_IF_UNCHANGED, 2, *keys, generation, content, seconds))
         )
-    )
-
-
-def keep_watcher(network: str, seen: str, *, behind: bool) -> None:
-    cache.write(
-        _watcher_key(network), seen.encode(), seconds=WATCHER_BEHIND_SECONDS if behind else WATCHER_SECONDS
     )
 
 
@@ -132,10 +114,6 @@ def _generation_key(token: str) -> str:
 
 def _part_key(token: str, part: str) -> str:
     return f"tagih:checkout:{{{token}}}:{part}"
-
-
-def _watcher_key(network: str) -> str:
-    return f"tagih:watcher:{{{network}}}"
 
 
 def _new_generation() -> str:

@@ -7,8 +7,9 @@ from sqlalchemy import text, update
 
 from portal.db import run_transaction
 from portal.domain.payments.models import WatchCursor
-from portal.extensions import db, redis
+from portal.extensions import db
 from portal.kernel.clock import iso, utc_now
+from portal.web.checkout import watcher
 from tests.support.builders import make_invoice, make_shop
 from tests.web.checkout_scene import claim, expire, pay, words_of
 
@@ -104,7 +105,7 @@ class TestSlowConfirmation:
                     )
                 )
                 run_transaction(lambda: db.session.execute(update(WatchCursor).values(checked_at=moment)))
-                redis.client.delete("tagih:watcher:{test}")
+            watcher.forget()
 
         return at
 

@@ -129,16 +129,16 @@ class TestGeneration:
         assert page_cache.drop_checkout([token])
 
         assert not page_cache.fill(token, "page", generation=generation, content=b"old")
-        assert page_cache.read(token, "page", "test").content is None
+        assert page_cache.read(token, "page").content is None
 
     def test_hides_what_was_kept_before_the_drop(self, as_web):
         token = new_token(160)
         assert page_cache.fill(token, "page", generation=page_cache.generation(token), content=b"old")
-        assert page_cache.read(token, "page", "test").content == b"old"
+        assert page_cache.read(token, "page").content == b"old"
 
         page_cache.drop_checkout([token])
 
-        assert page_cache.read(token, "page", "test").content is None
+        assert page_cache.read(token, "page").content is None
 
     def test_does_not_come_back_after_it_was_lost(self, as_web):
         token = new_token(160)
@@ -147,7 +147,7 @@ class TestGeneration:
 
         page_cache.generation(token)
 
-        assert page_cache.read(token, "page", "test").content is None
+        assert page_cache.read(token, "page").content is None
 
 
 _WITHOUT_REDIS = """

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,18 @@ from typing import Any
 from flask import Response, current_app, g, render_template, request
 
 from portal.adapters import page_cache
-from portal.domain.payments import queries as payments
 from portal.domain.payments.checkout import Checkout, get_checkout
 from portal.extensions import site
 from portal.kernel.clock import iso, iso_or_none
 from portal.kernel.money import format_units
+from portal.web.checkout import watcher
 from portal.web.checkout.page import CheckoutPage, build_page, settlement_of
 from portal.web.headers import new_nonce
 
 LOCALE = "en"
-# Design, section 7: above this the checkout says that confirmation may be slow.
-WATCHER_LAG = timedelta(seconds=60)
 ETAG_DIGITS = 24
 POLL_OPEN_MS = 2_000
 POLL_CLOSED_MS = 10_000
-_NEVER = "0"
 
 
 def page_response(token: str, now: datetime) -> Response:
@@ -39,14 +36,13 @@ def page_response(token: str, now: datetime) -> Response:
     :raises InvoiceNotFound: for a token without a page.
     """
     part = f"page:{LOCALE}:{_edition()}"
-    body, watcher = _kept(token, part, now, lambda checkout: _render(build_page(token, checkout, now=now)))
-    return _finished(body, watcher, now)
+    body, seen_at = _kept(token, part, now, lambda checkout: _render(build_page(token, checkout, now=now)))
+    return _finished(body, seen_at, now)
 
 
 def fresh_page(page: CheckoutPage, now: datetime, *, status: int = 200) -> Response:
     """Answer a page that is one visitor's own, such as the answer to what he typed; never kept."""
-    seen = page.checkout.watcher_seen_at
-    return _finished(_render(page), seen, now, status=status)
+    return _finished(_render(page), page.checkout.watcher_seen_at, now, status=status)
 
 
 def status_response(token: str, now: datetime) -> Response:
@@ -62,17 +58,13 @@ def status_response(token: str, now: datetime) -> Response:
     return response
 
 
-def watcher_is_behind(seen_at: datetime | None, now: datetime) -> bool:
-    return seen_at is None or now - seen_at > WATCHER_LAG
-
-
 def _kept(
     token: str, part: str, now: datetime, make: Callable[[Checkout], bytes]
 ) -> tuple[bytes, datetime | None]:
     """Return the bytes of `part` and when the watcher was last seen; one round trip and no SQL on a hit."""
-    held = page_cache.read(token, part, site.network)
+    held = page_cache.read(token, part)
     if held.content is not None:
-        return held.content, _watcher(held.watcher, now)
+        return held.content, watcher.last_seen_at(site.network, now)
     # The order decides: whoever changes the rows after this line changes the generation too.
     generation = held.generation or page_cache.generation(token)
     checkout = get_checkout(token=token)
@@ -80,7 +72,7 @@ def _kept(
     page_cache.fill(
         token, part, generation=generation, content=content, seconds=_seconds_until_it_changes(checkout, now)
     )
-    _keep_watcher(checkout.watcher_seen_at, now)
+    watcher.remember(site.network, checkout.watcher_seen_at, now)
     return content, checkout.watcher_seen_at
 
 
@@ -92,19 +84,6 @@ def _seconds_until_it_changes(checkout: Checkout, now: datetime) -> int:
     return page_cache.PAGE_SECONDS
 
 
-def _watcher(kept: bytes | None, now: datetime) -> datetime | None:
-    if kept is None:
-        seen = payments.watcher_seen_at(site.network)
-        _keep_watcher(seen, now)
-        return seen
-    return None if kept.decode() == _NEVER else datetime.fromtimestamp(int(kept), UTC)
-
-
-def _keep_watcher(seen: datetime | None, now: datetime) -> None:
-    text = _NEVER if seen is None else str(int(seen.timestamp()))
-    page_cache.keep_watcher(site.network, text, behind=watcher_is_behind(seen, now))
-
-
 def _render(page: CheckoutPage) -> bytes:
     g.time_zone = page.checkout.time_zone
     g.csp_nonce = _mark("nonce").decode()
@@ -114,16 +93,17 @@ def _render(page: CheckoutPage) -> bytes:
     return html.encode()
 
 
-def _finished(body: bytes, seen: datetime | None, now: datetime, *, status: int = 200) -> Response:
+def _finished(body: bytes, seen_at: datetime | None, now: datetime, *, status: int = 200) -> Response:
     g.csp_nonce = new_nonce()
-    banner = (
-        current_app.jinja_env.get_template("checkout/slow.html").render()
-        if watcher_is_behind(seen, now)
-        else ""
-    )
     body = body.replace(_mark("nonce"), g.csp_nonce.encode())
-    body = body.replace(_mark("now"), iso(now).encode()).replace(_mark("slow"), banner.encode())
+    body = body.replace(_mark("now"), iso(now).encode())
+    body = body.replace(_mark("slow"), _banner() if watcher.is_behind(seen_at, now) else b"")
     return Response(body, status=status, mimetype="text/html")
+
+
+@cache
+def _banner() -> bytes:
+    return current_app.jinja_env.get_template("checkout/slow.html").render().encode()
 
 
 def _status(checkout: Checkout) -> bytes:

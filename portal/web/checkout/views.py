@@ -113,8 +113,11 @@ def _check_shape(token: str) -> None:
 
 def _submission_id() -> UUID | None:
     """Return the submission the address names; a mistyped one shows the page without it."""
+    ref = request.args.get("submission")
+    if ref is None:
+        return None
     try:
-        return from_ref("sub", request.args.get("submission", ""))
+        return from_ref("sub", ref)
     except InvalidRef:
         return None
 
