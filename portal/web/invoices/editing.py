@@ -18,7 +18,7 @@ from portal.flows.issue_invoice import WalletMissing, WalletNotReady, create_inv
 from portal.flows.once import Hooks, answer_once
 from portal.kernel.assets import NATIVE, asset_code, asset_issuer
 from portal.kernel.clock import utc_now
-from portal.kernel.errors import Conflict, TagihError
+from portal.kernel.errors import Conflict, NotFound, TagihError
 from portal.kernel.refs import from_ref, to_ref
 from portal.web.access import merchant_required, user
 from portal.web.filters import short_hash, zone
@@ -204,13 +204,12 @@ def _changed_rows(ref: str | None = None) -> ResponseReturnValue:
 
 def _form_page(form: InvoiceForm, *, ref: str | None = None, status: int = 200) -> ResponseReturnValue:
     merchant_id = user().merchant_id
-    choices = [choice_of(client) for client in clients.list_choices(merchant_id=merchant_id)]
     html = render_template(
         "invoices/form.html",
         form=form,
         ref=ref,
         once=request.form.get("once", "")[:ONCE_MAX] or secrets.token_urlsafe(16),
-        clients=choices,
+        clients=_client_choices(merchant_id, form["client"].value),
         new_client=NEW_CLIENT,
         assets=_asset_choices(merchant_id, form["asset"].value),
         other_asset=OTHER_ASSET,
@@ -218,6 +217,17 @@ def _form_page(form: InvoiceForm, *, ref: str | None = None, status: int = 200) 
         **_totals(form),
     )
     return html, status
+
+
+def _client_choices(merchant_id: UUID, chosen: str) -> list[tuple[str, str]]:
+    """Return (ref, words) of the clients to choose from, and of the chosen one though archived since."""
+    choices = [choice_of(client) for client in clients.list_choices(merchant_id=merchant_id)]
+    if not chosen.startswith("cli_") or any(ref == chosen for ref, _ in choices):
+        return choices
+    try:
+        return [choice_of(clients.get(merchant_id=merchant_id, client_id=from_ref("cli", chosen))), *choices]
+    except NotFound:
+        return choices
 
 
 def _asset_choices(merchant_id: UUID, chosen: str) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
+from portal.db import enter_tenant
 from portal.domain.invoices import queries
 from portal.domain.invoices.documents import checkout_url, settlement_of
 from portal.domain.invoices.models import Invoice
@@ -33,6 +34,8 @@ def safe_cell(text: str | None) -> str:
 
 def rows(*, merchant_id: UUID, network: str, filters: queries.Filters) -> Iterator[str]:
     """Yield the file in pieces, newest invoice first; the last line says when the limit cut it."""
+    # The file is made while it is sent, when the session that the request had is closed already.
+    enter_tenant(merchant_id=merchant_id)
     yield _line(COLUMNS)
     after, written = None, 0
     while written < ROWS_MAX:
