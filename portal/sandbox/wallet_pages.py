@@ -36,7 +36,7 @@ bp = Blueprint("wallet", __name__)
 COOKIE = "sandbox_wallet"
 COOKIE_SECONDS = 90 * 86_400
 _RETURN_CHARACTERS_MAX = 2_000
-_ASSETS = {"sandbox.css": "css", "sandbox-wallet.js": "js"}
+_ASSETS = {"sandbox.css": "css", "sandbox-wallet.js": "js", "favicon.svg": "icons"}
 _STATIC = Path(__file__).resolve().parents[2] / "static"
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'nonce-{nonce}'; img-src 'self'; form-action 'self'; "
@@ -210,9 +210,9 @@ def _shown(amount: str | None) -> str | None:
     return None if amount is None else display(parse_amount(amount))
 
 
-@bp.get("/static/<any(css, js):folder>/<name>")
+@bp.get("/static/<any(css, js, icons):folder>/<name>")
 def asset(folder: str, name: str) -> ResponseReturnValue:
-    """Serve the wallet's own two files, so that the sandbox runs without the portal beside it."""
+    """Serve the wallet's own files, so that the sandbox runs without the portal beside it."""
     if _ASSETS.get(name) != folder:
         raise NotFound
     answer = send_from_directory(_STATIC / folder, name)
