@@ -28,7 +28,9 @@ def make_client(shop, **fields):
 
 
 def events_of(client):
-    found = db.select(Event.type, Event.version).where(Event.aggregate_id == client.id).order_by(Event.version)
+    found = (
+        db.select(Event.type, Event.version).where(Event.aggregate_id == client.id).order_by(Event.version)
+    )
     return [tuple(row) for row in db.session.execute(found)]
 
 
@@ -104,7 +106,9 @@ class TestArchive:
             run_transaction(lambda: service.archive(merchant_id=shop.id, client_id=client.id, now=NOON))
 
         assert queries.list_page(merchant_id=shop.id).clients == []
-        assert [each.id for each in queries.list_page(merchant_id=shop.id, archived=True).clients] == [client.id]
+        assert [each.id for each in queries.list_page(merchant_id=shop.id, archived=True).clients] == [
+            client.id
+        ]
         assert events_of(client) == [("client.created", 1), ("client.archived", 2)]
 
     def test_is_undone_by_restore(self, shop):

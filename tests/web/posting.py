@@ -76,7 +76,9 @@ def write_client(app: Flask, shop: Shop, **fields: Any) -> str:
         return to_ref("cli", client.id)
 
 
-def pay(app: Flask, shop: Shop, *, amount: str = "90", paid: str | None = None, **transfer: Any) -> tuple[str, str]:
+def pay(
+    app: Flask, shop: Shop, *, amount: str = "90", paid: str | None = None, **transfer: Any
+) -> tuple[str, str]:
     """Issue an invoice, record a transaction that pays it, and return the refs of invoice and payment."""
     with app.app_context():
         invoice = make_invoice(shop, amount=amount, now=utc_now())

@@ -10,7 +10,9 @@ class TestCreate:
     def test_saves_the_client_and_leads_to_it(self, web_app):
         owner = visit(web_app)
 
-        answer = owner.send("/clients/new", {"name": "Toko Melati", "email": "toko@melati.example", "city": "Medan"})
+        answer = owner.send(
+            "/clients/new", {"name": "Toko Melati", "email": "toko@melati.example", "city": "Medan"}
+        )
 
         assert answer.status_code == 303
         page = owner.get(answer.location)
@@ -110,7 +112,9 @@ class TestStrangers:
             assert stranger.send(path, {"name": "Mine now"}).status_code == 404
         assert ref not in stranger.get("/clients?q=rina")
 
-    @pytest.mark.parametrize("ref", ["cli_", "cli_nonsense", "inv_01JD4W6Q3Y8N5K2R7T9V0X1ZAB", "cli_01JD4W6Q3Y8N5K2R7T9V0X1ZAB"])
+    @pytest.mark.parametrize(
+        "ref", ["cli_", "cli_nonsense", "inv_01JD4W6Q3Y8N5K2R7T9V0X1ZAB", "cli_01JD4W6Q3Y8N5K2R7T9V0X1ZAB"]
+    )
     def test_get_the_same_answer_for_what_never_existed(self, web_app, ref):
         assert "There is nothing here" in visit(web_app).get(f"/clients/{ref}", status=404)
 
@@ -127,7 +131,9 @@ class TestList:
         assert "No client matches" in owner.get("/clients?q=nobody")
         assert "at least 3 characters" in owner.get("/clients?q=ri")
 
-    @pytest.mark.parametrize("query", ["q=%00%00%00", "after=garbage", "before=%F0%9F%92%A9", "after=" + "A" * 200])
+    @pytest.mark.parametrize(
+        "query", ["q=%00%00%00", "after=garbage", "before=%F0%9F%92%A9", "after=" + "A" * 200]
+    )
     def test_takes_no_harm_from_hand_made_links(self, web_app, query):
         visit(web_app).get(f"/clients?{query}")
 

@@ -22,7 +22,7 @@ class TestNewMerchant:
         page = visit(web_app, shop).get("/home")
 
         assert "Prove your receiving wallet" in page and "/settings/wallets" in page
-        assert "<svg class=\"chart\"" not in page
+        assert '<svg class="chart"' not in page
 
     def test_is_led_to_the_first_invoice_next(self, web_app):
         owner = visit(web_app)
@@ -48,9 +48,9 @@ class TestOverview:
 
         page = owner.get("/home")
 
-        assert "110.00" in page and "30.00 <span class=\"code\">XLM" in page
+        assert "110.00" in page and '30.00 <span class="code">XLM' in page
         assert "Partly paid" in page and "30.00 XLM" in page
-        assert "<svg class=\"chart\"" in page and "Show as table" in page
+        assert '<svg class="chart"' in page and "Show as table" in page
 
     def test_draws_no_chart_when_nothing_came_in(self, web_app):
         owner = visit(web_app)
@@ -58,7 +58,7 @@ class TestOverview:
 
         page = owner.get("/home")
 
-        assert "Nothing came in" in page and "<svg class=\"chart\"" not in page
+        assert "Nothing came in" in page and '<svg class="chart"' not in page
 
     @pytest.mark.parametrize("days", ["7", "30", "90", "0", "-1", "1e9", "٣", "9" * 50])
     def test_takes_any_period_in_the_link(self, web_app, days):
@@ -86,7 +86,10 @@ class TestOverview:
 
 class TestChart:
     def test_has_a_bar_for_every_day_and_the_highest_fills_it(self):
-        received = [Received("native", MONDAY, Decimal(10)), Received("native", MONDAY + timedelta(days=2), Decimal(5))]
+        received = [
+            Received("native", MONDAY, Decimal(10)),
+            Received("native", MONDAY + timedelta(days=2), Decimal(5)),
+        ]
 
         (chart,) = charts_of(received, first=MONDAY, last=MONDAY + timedelta(days=6))
 
@@ -95,7 +98,10 @@ class TestChart:
         assert chart.labels[0] == MONDAY and chart.labels[-1] == MONDAY + timedelta(days=6)
 
     def test_shows_even_the_smallest_sum(self):
-        received = [Received("native", MONDAY, Decimal(10**9)), Received("native", MONDAY + timedelta(days=1), Decimal("0.0000001"))]
+        received = [
+            Received("native", MONDAY, Decimal(10**9)),
+            Received("native", MONDAY + timedelta(days=1), Decimal("0.0000001")),
+        ]
 
         (chart,) = charts_of(received, first=MONDAY, last=MONDAY + timedelta(days=1))
 
@@ -108,7 +114,12 @@ class TestChart:
 class TestWords:
     @pytest.mark.parametrize(
         ("now", "before", "words"),
-        [("112", "100", "12% more than"), ("50", "100", "50% less than"), ("100", "100", "as much as"), ("5", None, "")],
+        [
+            ("112", "100", "12% more than"),
+            ("50", "100", "50% less than"),
+            ("100", "100", "as much as"),
+            ("5", None, ""),
+        ],
     )
     def test_compare_with_the_period_before(self, now, before, words):
         assert change_words(Decimal(now), before and Decimal(before), 30).startswith(words)

@@ -45,7 +45,9 @@ class TestSaveDraft:
     def test_writes_a_new_client_along(self, web_app):
         owner = visit(web_app)
 
-        answer = owner.send("/invoices/new", {**GOOD, "client": "new", "client_name": "Rina", "client_email": "r@a.example"})
+        answer = owner.send(
+            "/invoices/new", {**GOOD, "client": "new", "client_name": "Rina", "client_email": "r@a.example"}
+        )
 
         assert "Rina" in owner.get(answer.location)
         assert "r@a.example" in owner.get("/clients")
@@ -63,7 +65,8 @@ class TestSaveDraft:
         write_client(web_app, owner.shop)
 
         page = owner.refused(
-            "/invoices/new", {**GOOD, "client": "new", "client_name": "Twin", "client_email": "RINA@kopi.example"}
+            "/invoices/new",
+            {**GOOD, "client": "new", "client_name": "Twin", "client_email": "RINA@kopi.example"},
         )
 
         assert "exists already" in page and "Twin" in page
@@ -96,7 +99,10 @@ class TestSaveDraft:
             (item(description=""), "Write the description."),
             (item(description="nul\x00byte"), "Use plain characters"),
             (item(description="x" * 501), "within 500 characters"),
-            ({**GOOD, "discounts-0-label": "All", "discounts-0-kind": "amount", "discounts-0-value": "91"}, "more than what is left"),
+            (
+                {**GOOD, "discounts-0-label": "All", "discounts-0-kind": "amount", "discounts-0-value": "91"},
+                "more than what is left",
+            ),
             ({**GOOD, "discounts-0-label": "Off", "discounts-0-value": "101"}, "from 0 to 100"),
             ({**GOOD, "discounts-0-label": "", "discounts-0-value": "5"}, "Write the label."),
             ({**GOOD, "taxes-0-label": "PPN", "taxes-0-percent": "11%"}, "from 0 to 100"),
@@ -107,7 +113,10 @@ class TestSaveDraft:
             ({**GOOD, "expires_hours": "99999"}, "from a minute up to"),
             ({**GOOD, "expires_hours": "soon"}, "Write hours in plain digits"),
             ({**GOOD, "asset": "USDC"}, "Name the asset as native or CODE:ISSUER"),
-            ({**GOOD, "asset": "other", "asset_other": "USDC:GABC"}, "Name the asset as native or CODE:ISSUER"),
+            (
+                {**GOOD, "asset": "other", "asset_other": "USDC:GABC"},
+                "Name the asset as native or CODE:ISSUER",
+            ),
             ({**GOOD, "client": "cli_nonsense"}, "Choose a client of the list"),
             ({**GOOD, "client": "new"}, "Write the client&#39;s name"),
             ({**GOOD, "metadata": "no separator"}, "Write one fact a line"),
@@ -192,7 +201,12 @@ class TestRows:
         ],
     )
     def test_are_added_moved_and_removed_without_scripts(self, web_app, order, lines):
-        typed = {"items-0-description": "first", "items-5-description": "second", "description": "kept", "change": order}
+        typed = {
+            "items-0-description": "first",
+            "items-5-description": "second",
+            "description": "kept",
+            "change": order,
+        }
 
         answer = visit(web_app).send("/invoices/new/rows", typed)
 
@@ -209,7 +223,9 @@ class TestRows:
 
 class TestPreview:
     def test_answers_with_totals_alone(self, web_app):
-        answer = visit(web_app).send("/invoices/preview", {**GOOD, "taxes-0-label": "PPN", "taxes-0-percent": "11"})
+        answer = visit(web_app).send(
+            "/invoices/preview", {**GOOD, "taxes-0-label": "PPN", "taxes-0-percent": "11"}
+        )
 
         page = answer.get_data(as_text=True)
         assert "99.90 XLM" in page and "<html" not in page

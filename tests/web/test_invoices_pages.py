@@ -28,7 +28,9 @@ class TestList:
 
     def test_is_narrowed_by_status_dates_client_and_words(self, web_app):
         owner = visit(web_app)
-        old = write_invoice(web_app, owner.shop, now=utc_now() - timedelta(days=9), description="Grinder repair")
+        old = write_invoice(
+            web_app, owner.shop, now=utc_now() - timedelta(days=9), description="Grinder repair"
+        )
         new = write_invoice(web_app, owner.shop, issue=False)
         nobody = write_client(web_app, owner.shop)
         today = utc_now().date().isoformat()
@@ -103,7 +105,9 @@ class TestExport:
         answer = owner.client.get("/invoices.csv?status=pending")
 
         lines = list(csv.DictReader(io.StringIO(answer.get_data(as_text=True))))
-        assert [(line["id"], line["amount"], line["asset_code"]) for line in lines] == [(pending, "90.0000000", "XLM")]
+        assert [(line["id"], line["amount"], line["asset_code"]) for line in lines] == [
+            (pending, "90.0000000", "XLM")
+        ]
         assert answer.mimetype == "text/csv" and "attachment" in answer.headers["Content-Disposition"]
 
     def test_reads_beyond_one_batch(self, web_app):

@@ -95,7 +95,9 @@ def list_page(
 def list_choices(*, merchant_id: UUID, limit: int = CHOICES_MAX) -> Sequence[Client]:
     """Return clients to choose from, newest first, archived ones left out."""
     statement = tenant(Client, merchant_id).where(Client.archived_at.is_(None))
-    return db.session.scalars(statement.order_by(Client.created_at.desc(), Client.id.desc()).limit(limit)).all()
+    return db.session.scalars(
+        statement.order_by(Client.created_at.desc(), Client.id.desc()).limit(limit)
+    ).all()
 
 
 def next_version(*, client_id: UUID) -> int:
@@ -115,4 +117,6 @@ def _search(needle: str) -> list[UUID]:
         return []
     # LIKE's own wildcards are looked for as the characters they are.
     escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return list(db.session.execute(text("SELECT search_clients(:needle, 1001)"), {"needle": escaped}).scalars())
+    return list(
+        db.session.execute(text("SELECT search_clients(:needle, 1001)"), {"needle": escaped}).scalars()
+    )

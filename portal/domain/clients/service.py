@@ -27,7 +27,9 @@ class ClientExists(Conflict):
     code = "client_exists"
 
     def __init__(self, existing_ref: str) -> None:
-        super().__init__(f"A client with this email address exists already: {existing_ref}.", pointer="/email")
+        super().__init__(
+            f"A client with this email address exists already: {existing_ref}.", pointer="/email"
+        )
         self.existing_ref = existing_ref
 
 

@@ -69,14 +69,18 @@ def books_of(accounts: Sequence[ledger.AccountLine]) -> list[Book]:
     for account in accounts:
         by_asset.setdefault(account.asset, []).append(account)
     # XLM leads, other assets follow by their text.
-    return [_book(asset, by_asset[asset]) for asset in sorted(by_asset, key=lambda name: (name != "native", name))]
+    return [
+        _book(asset, by_asset[asset]) for asset in sorted(by_asset, key=lambda name: (name != "native", name))
+    ]
 
 
 def _book(asset: str, accounts: Sequence[ledger.AccountLine]) -> Book:
-    lines = tuple(_line(each) for each in sorted(accounts, key=lambda each: ORDER.index(each.kind)) if each.balance)
-    debits = sum((line.debit for line in lines), Decimal(0))
-    credits = sum((line.credit for line in lines), Decimal(0))
-    return Book(asset, lines, debits, debits == credits)
+    lines = tuple(
+        _line(each) for each in sorted(accounts, key=lambda each: ORDER.index(each.kind)) if each.balance
+    )
+    left = sum((line.debit for line in lines), Decimal(0))
+    right = sum((line.credit for line in lines), Decimal(0))
+    return Book(asset, lines, left, left == right)
 
 
 def _line(account: ledger.AccountLine) -> Line:

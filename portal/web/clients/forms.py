@@ -71,5 +71,7 @@ class ClientForm:
         if not text:
             return None
         if not (text.isascii() and text.isdigit() and len(text) <= 3):
-            raise ClientInvalid(f"Write a whole number of days, 0 to {TERMS_DAYS_MAX}.", pointer="/terms_days")
+            raise ClientInvalid(
+                f"Write a whole number of days, 0 to {TERMS_DAYS_MAX}.", pointer="/terms_days"
+            )
         return int(text)

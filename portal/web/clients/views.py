@@ -1,5 +1,7 @@
 """The merchant's clients: list, detail, create, edit, archive."""
 
+from typing import Any
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -24,7 +26,11 @@ def index() -> ResponseReturnValue:
     needle, archived = clean_needle(request.args.get("q")), request.args.get("archived") == "1"
     window = window_of(request.args)
     page = queries.list_page(
-        merchant_id=user().merchant_id, text=needle, archived=archived, after=window.after, before=window.before
+        merchant_id=user().merchant_id,
+        text=needle,
+        archived=archived,
+        after=window.after,
+        before=window.before,
     )
     first = (page.clients[0].created_at, page.clients[0].id) if page.clients else None
     kept = ({"q": needle} if needle else {}) | ({"archived": "1"} if archived else {})
@@ -65,7 +71,7 @@ def create() -> ResponseReturnValue:
 @merchant_required("viewer")
 def show(ref: str) -> ResponseReturnValue:
     client_id = from_ref("cli", ref)
-    scope = {"merchant_id": user().merchant_id, "network": user().network}
+    scope: dict[str, Any] = {"merchant_id": user().merchant_id, "network": user().network}
     client = queries.get(merchant_id=user().merchant_id, client_id=client_id)
     page = invoices.list_page(**scope, filters=invoices.Filters(client_id=client_id), limit=INVOICES_SHOWN)
     return render_template(
@@ -97,7 +103,9 @@ def update(ref: str) -> ResponseReturnValue:
         return _form_page(form, client=client, ref=ref)
     try:
         run_transaction(
-            lambda: service.update(merchant_id=merchant_id, client_id=client_id, details=details, now=utc_now())
+            lambda: service.update(
+                merchant_id=merchant_id, client_id=client_id, details=details, now=utc_now()
+            )
         )
     except service.ClientExists as refusal:
         return _form_page(form, refusal, client=client, ref=ref)

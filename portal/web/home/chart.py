@@ -56,5 +56,5 @@ def _chart(asset: str, days: Sequence[date], amounts: dict[date, Decimal]) -> Ch
         bars.append(Bar(day, amount, number * slot, HEIGHT - height, max(2, slot - GAP), height))
     peak = max(bars, key=lambda bar: bar.amount)
     step = max(1, (len(days) - 1) // (LABELS - 1))
-    labels = tuple(days[::step][: LABELS - 1]) + (days[-1],)
+    labels = (*days[::step][: LABELS - 1], days[-1])
     return Chart(asset, tuple(bars), sum(amounts.values(), Decimal(0)), peak, labels)

@@ -79,7 +79,9 @@ def _wallet_problems(wallet: Wallet | None) -> list[tuple[WalletAsset, str]]:
     if wallet is None:
         return []
     known = merchants.list_readiness(wallet.merchant_id, [wallet.id])
-    return [(each, READINESS_WORDS.get(each.reason or "", each.reason or "")) for each in known if not each.ready]
+    return [
+        (each, READINESS_WORDS.get(each.reason or "", each.reason or "")) for each in known if not each.ready
+    ]
 
 
 def _sums(received: Sequence[figures.Received]) -> dict[str, Decimal]:

@@ -97,7 +97,10 @@ def update_and_issue(ref: str) -> ResponseReturnValue:
         return refused
     try:
         written = issue_invoice(
-            merchant_id=user().merchant_id, network=user().network, invoice_id=from_ref("inv", ref), now=utc_now()
+            merchant_id=user().merchant_id,
+            network=user().network,
+            invoice_id=from_ref("inv", ref),
+            now=utc_now(),
         )
         flash(f"Invoice {written.invoice.number} is open for payment.", "success")
     except Conflict as refusal:

@@ -80,7 +80,9 @@ class Parsed:
 class InvoiceForm:
     def __init__(self, texts: Mapping[str, str], rows: Mapping[str, list[dict[str, str]]]) -> None:
         self.fields = {name: TypedField(name, texts.get(name, "")) for name in TEXTS}
-        self.rows = {kind: [_row(kind, at, each) for at, each in enumerate(rows.get(kind, []))] for kind in ROWS}
+        self.rows = {
+            kind: [_row(kind, at, each) for at, each in enumerate(rows.get(kind, []))] for kind in ROWS
+        }
         if not self.rows["items"]:
             self.rows["items"] = [_row("items", 0, {})]
         self.form_errors: list[str] = []
@@ -94,7 +96,8 @@ class InvoiceForm:
             if match and match[3] in ROWS[match[1]]:
                 found[match[1]].setdefault(int(match[2]), {})[match[3]] = value
         rows = {
-            kind: [numbered[at] for at in sorted(numbered)][:ROWS_READ_MAX] for kind, numbered in found.items()
+            kind: [numbered[at] for at in sorted(numbered)][:ROWS_READ_MAX]
+            for kind, numbered in found.items()
         }
         return cls({name: typed.get(name, "") for name in TEXTS}, rows)
 
@@ -105,12 +108,18 @@ class InvoiceForm:
             "client": "" if draft.client_id is None else to_ref("cli", draft.client_id),
             "asset": draft.asset,
             "due_date": "" if draft.due_at is None else draft.due_at.astimezone(zone).date().isoformat(),
-            "expires_hours": "" if draft.expires_in_seconds is None else fields.hours_text(draft.expires_in_seconds),
+            "expires_hours": ""
+            if draft.expires_in_seconds is None
+            else fields.hours_text(draft.expires_in_seconds),
             "description": draft.description,
             "metadata": fields.metadata_text(draft.metadata),
         }
         items = [
-            {"description": each.description, "quantity": plain(each.quantity), "unit_price": _short(each.unit_price)}
+            {
+                "description": each.description,
+                "quantity": plain(each.quantity),
+                "unit_price": _short(each.unit_price),
+            }
             for each in draft.items
         ]
         discounts = [
@@ -124,7 +133,9 @@ class InvoiceForm:
 
     def __iter__(self) -> Iterator[TypedField | Row]:
         """Yield fields in the order of the page, so that the summary reads like it."""
-        yield from (self.fields[name] for name in ("client", "client_name", "client_email", "asset", "asset_other"))
+        yield from (
+            self.fields[name] for name in ("client", "client_name", "client_email", "asset", "asset_other")
+        )
         for kind in ROWS:
             yield from self.rows[kind]
         yield from (self.fields[name] for name in ("due_date", "expires_hours", "description", "metadata"))
@@ -261,7 +272,8 @@ def choice_of(client: Client) -> tuple[str, str]:
 
 def _row(kind: str, at: int, values: Mapping[str, str]) -> Row:
     cells = {
-        name: TypedField(f"{kind}-{at}-{name}", values.get(name, DEFAULTS.get(name, ""))) for name in ROWS[kind]
+        name: TypedField(f"{kind}-{at}-{name}", values.get(name, DEFAULTS.get(name, "")))
+        for name in ROWS[kind]
     }
     return Row(kind, cells)
 

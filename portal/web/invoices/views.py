@@ -1,6 +1,7 @@
 """The merchant's invoices: list, export, detail, and what can be done to one."""
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, stream_with_context, url_for
@@ -10,6 +11,7 @@ from portal.db import run_transaction
 from portal.domain.audit import service as audit
 from portal.domain.clients import queries as clients
 from portal.domain.invoices import queries, service
+from portal.domain.invoices.announcements import WrittenInvoice
 from portal.domain.invoices.documents import plain, settlement_of
 from portal.domain.invoices.rules import InvoiceStatus
 from portal.domain.merchants import queries as merchants
@@ -37,7 +39,7 @@ def ref_of(identity: UUID, prefix: str) -> str:
 @bp.get("/invoices")
 @merchant_required("viewer")
 def index() -> ResponseReturnValue:
-    scope = {"merchant_id": user().merchant_id, "network": user().network}
+    scope: dict[str, Any] = {"merchant_id": user().merchant_id, "network": user().network}
     asked, window = listing.read_filters(request.args, zone=zone()), window_of(request.args)
     page = queries.list_page(**scope, filters=asked.filters, after=window.after, before=window.before)
     first = (page.invoices[0].created_at, page.invoices[0].id) if page.invoices else None
@@ -103,9 +105,7 @@ def cancel(ref: str) -> ResponseReturnValue:
     invoice_id, merchant_id = from_ref("inv", ref), user().merchant_id
 
     def work() -> str:
-        run_transaction(
-            lambda: service.cancel(merchant_id=merchant_id, invoice_id=invoice_id, now=utc_now())
-        )
+        run_transaction(lambda: service.cancel(merchant_id=merchant_id, invoice_id=invoice_id, now=utc_now()))
         return "The invoice is cancelled. Its number stays, its payment page says so."
 
     return _done(work, ref)
@@ -131,7 +131,7 @@ def delete(ref: str) -> ResponseReturnValue:
 def duplicate(ref: str) -> ResponseReturnValue:
     invoice_id, merchant_id, network = from_ref("inv", ref), user().merchant_id, user().network
 
-    def work() -> service.WrittenInvoice:
+    def work() -> WrittenInvoice:
         client_id = queries.get(merchant_id=merchant_id, invoice_id=invoice_id).client_id
         client = client_id and clients.get(merchant_id=merchant_id, client_id=client_id)
         merchant = merchants.get_merchant(merchant_id)

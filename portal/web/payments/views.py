@@ -25,9 +25,7 @@ def index() -> ResponseReturnValue:
     scope: dict[str, Any] = {"merchant_id": user().merchant_id, "network": user().network}
     wanted, window = request.args.get("status", "").lower(), window_of(request.args)
     status = wanted if wanted in STATUSES else ""
-    page = queries.list_page(
-        **scope, status=status.upper() or None, after=window.after, before=window.before
-    )
+    page = queries.list_page(**scope, status=status.upper() or None, after=window.after, before=window.before)
     first = _place(page)
     return render_template(
         "payments/index.html",
