@@ -3,18 +3,20 @@
 import gzip
 import re
 import threading
+from pathlib import Path
 
 import pytest
 from werkzeug.serving import make_server
 
 from portal.kernel.clock import utc_now
 from tests.support.builders import make_invoice, make_shop
-from tests.web.checkout_scene import LINES, pay
+from tests.web.checkout_scene import LINES, expire, pay
 
 pytestmark = pytest.mark.browser
 # Design, section 12, T10; fonts are counted apart.
 WEIGHT_BYTES_MAX = 40_000
 SOON_MS = 15_000
+AXE = Path("node_modules/axe-core/axe.min.js")
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +121,34 @@ def test_weighs_less_than_its_budget_and_asks_nobody_else(shop, client):
     assert urls and all(url.startswith("/static/") for url in urls)
     parts = [html.encode(), *(client.get(url).data for url in urls)]
     assert sum(len(gzip.compress(part)) for part in parts) < WEIGHT_BYTES_MAX
+
+
+class TestAccessibility:
+    @pytest.mark.parametrize(
+        ("happening", "scheme"),
+        [
+            ("nothing", "light"),
+            ("part", "dark"),
+            ("paid", "dark"),
+            ("expired", "light"),
+            ("refused", "light"),
+        ],
+    )
+    def test_has_no_known_faults(self, shop, open_page, happening, scheme):
+        invoice = make_invoice(shop, amount="90", now=utc_now())
+        happenings = {
+            "part": lambda: pay(shop, invoice, amount="60"),
+            "paid": lambda: pay(shop, invoice),
+            "expired": lambda: expire(shop, invoice),
+        }
+        happenings.get(happening, lambda: None)()
+
+        page = open_page(invoice, color_scheme=scheme)
+        if happening == "refused":
+            page.get_by_text("I have paid").click()
+            page.get_by_role("button", name="Check my payment").click()
+            page.locator("[aria-invalid]").wait_for()
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("axe.run().then(result => result.violations)")
+
+        assert [(fault["id"], fault["nodes"][0]["html"][:200]) for fault in found] == []

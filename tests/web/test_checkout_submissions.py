@@ -103,6 +103,13 @@ class TestBadHash:
         assert f'value="{kept}"' in html
         assert 'http-equiv="refresh"' not in html
 
+    def test_page_leads_back_when_its_address_is_opened_again(self, shop, payer_client):
+        invoice = make_invoice(shop, now=utc_now())
+
+        answer = payer_client.get(f"/i/{invoice.token}/submissions")
+
+        assert (answer.status_code, answer.headers["Location"]) == (303, f"/i/{invoice.token}")
+
     def test_field_that_is_missing_is_an_empty_one(self, shop, payer_client):
         invoice = make_invoice(shop, now=utc_now())
 

@@ -96,6 +96,13 @@ def submit(token: str) -> ResponseReturnValue:
 csrf.exempt(submit)
 
 
+@bp.get("/<token>/submissions")
+@checkout_public
+def back(token: str) -> ResponseReturnValue:
+    """Lead back whoever reloads the address of a form that was refused."""
+    return redirect(url_for(".show", token=token), 303)
+
+
 def _enter(token: str) -> tuple[UUID, UUID]:
     _check_shape(token)
     found = invoices.resolve_checkout(token)
