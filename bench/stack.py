@@ -72,7 +72,7 @@ class Stack:
     def _start(self) -> None:
         self.services.start()
         sandbox_port = processes.free_port()
-        self.environment = _variables(self.services.urls(), self.folder, sandbox_port)
+        self.environment = variables_for(self.services.urls(), self.folder, sandbox_port)
         sandbox = [
             sys.executable,
             "-m",
@@ -164,7 +164,7 @@ def api_headers(merchant: SeededMerchant) -> dict[str, str]:
     return {"Authorization": f"Bearer {merchant.api_key}", "Content-Type": "application/json"}
 
 
-def _variables(urls: dict[str, str], folder: Path, sandbox_port: int) -> dict[str, str]:
+def variables_for(urls: dict[str, str], folder: Path, sandbox_port: int) -> dict[str, str]:
     return urls | {
         "APP_ENV": "test",
         "READ_ENV_FILE": "0",
