@@ -37,7 +37,7 @@ class Visitor:
         assert response.status_code == status, f"{path}: {response.status_code}"
         return response.get_data(as_text=True)
 
-    def send(self, path: str, typed: dict[str, Any] | None = None, *, page: str = "/home") -> TestResponse:
+    def send(self, path: str, typed: dict[str, Any] | None = None, *, page: str = "/clients") -> TestResponse:
         """POST `typed` to `path` with the token of `page`, any page that holds a form."""
         token = _TOKEN.search(self.get(page))
         assert token is not None, f"{page} has no form"

@@ -15,6 +15,12 @@ def item(**cells):
     return {**GOOD, **{f"items-0-{name}": value for name, value in cells.items()}}
 
 
+@pytest.fixture(scope="module")
+def careless(web_app):
+    """An owner whose every form is refused, so that all of them may share one shop."""
+    return visit(web_app)
+
+
 class TestSaveDraft:
     def test_writes_the_invoice_with_its_totals(self, web_app):
         owner = visit(web_app)
@@ -123,14 +129,12 @@ class TestSaveDraft:
             ({**GOOD, "description": "d" * 501}, "within 500 characters"),
         ],
     )
-    def test_says_beside_the_field_what_is_wrong_and_keeps_what_was_typed(self, web_app, typed, words):
-        owner = visit(web_app)
-
-        page = owner.refused("/invoices/new", typed)
+    def test_says_beside_the_field_what_is_wrong_and_keeps_what_was_typed(self, careless, typed, words):
+        page = careless.refused("/invoices/new", typed)
 
         assert words in page
         assert 'class="error-summary"' in page
-        assert "No invoices yet" in owner.get("/invoices")
+        assert "No invoices yet" in careless.get("/invoices")
         for value in typed.values():
             if value.isprintable() and value.isascii() and value != "cli_nonsense":
                 assert value.replace("'", "&#39;") in page
