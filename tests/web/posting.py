@@ -14,11 +14,12 @@ from werkzeug.test import TestResponse
 from portal.db import run_transaction
 from portal.domain.clients import rules as client_rules
 from portal.domain.clients import service as client_service
+from portal.domain.invoices.models import Invoice
 from portal.domain.merchants.models import Merchant
 from portal.domain.payments import service as payment_service
 from portal.extensions import db
 from portal.kernel.clock import utc_now
-from portal.kernel.refs import to_ref
+from portal.kernel.refs import from_ref, to_ref
 from tests.support.builders import NETWORK, Shop, make_invoice, make_shop, make_transfer, sign_in
 
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
@@ -80,16 +81,22 @@ def pay(
     app: Flask, shop: Shop, *, amount: str = "90", paid: str | None = None, **transfer: Any
 ) -> tuple[str, str]:
     """Issue an invoice, record a transaction that pays it, and return the refs of invoice and payment."""
+    ref = write_invoice(app, shop, amount=amount)
+    return ref, pay_for(app, shop, ref, paid, **transfer)
+
+
+def pay_for(app: Flask, shop: Shop, ref: str, paid: str | None = None, **transfer: Any) -> str:
+    """Record a transaction that pays an invoice, all of it unless `paid` says how much, as the worker would."""
     with app.app_context():
-        invoice = make_invoice(shop, amount=amount, now=utc_now())
-        seen = make_transfer(invoice, amount=paid, closed_at=utc_now(), **transfer)
+        shop.enter()
+        invoice = db.session.get_one(Invoice, from_ref("inv", ref))
+        seen = make_transfer(invoice, amount=paid, **{"closed_at": utc_now(), **transfer})
 
         def work() -> str:
-            shop.enter()
             merchant = db.session.get_one(Merchant, shop.id)
             recorded = payment_service.record_transaction(
                 merchant=merchant, network=NETWORK, transaction=seen, now=utc_now()
             )
             return to_ref("pay", recorded.payments[0].id)
 
-        return to_ref("inv", invoice.id), run_transaction(work)
+        return run_transaction(work)

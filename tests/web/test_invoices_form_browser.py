@@ -1,11 +1,11 @@
-"""The invoice form in a real browser: rows and totals with scripts, the same form without."""
+"""The invoice form and page in a real browser: with scripts, and the same form without."""
 
 import threading
 
 import pytest
 from werkzeug.serving import make_server
 
-from tests.web.posting import visit
+from tests.web.posting import pay_for, visit, write_invoice
 
 pytestmark = pytest.mark.browser
 
@@ -25,15 +25,17 @@ def open_page(web_app, chromium, address):
     """Return a function that opens a page as the owner of a new shop and fails on what the console complains of."""
     contexts, complaints = [], []
 
-    def open_it(path, **options):
-        owner = visit(web_app)
+    def open_it(path, owner=None, **options):
+        owner = owner or visit(web_app)
         context = chromium.new_context(**options)
         contexts.append(context)
         cookie = owner.client.get_cookie("tagih_session")
         context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": address}])
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type == "error" else None
+        )
         page.goto(address + path)
         return page
 
@@ -91,6 +93,16 @@ class TestWithScripts:
         page.get_by_text("Delete draft…").click()
         page.get_by_role("dialog").get_by_role("button", name="Delete draft").click()
         page.get_by_text("The draft is deleted.").wait_for()
+
+    def test_an_open_invoice_shows_by_itself_that_it_was_paid(self, web_app, open_page):
+        owner = visit(web_app)
+        ref = write_invoice(web_app, owner.shop)
+        page = open_page(f"/invoices/{ref}", owner=owner)
+        assert page.get_by_text("Waiting for the payer.").is_visible()
+
+        pay_for(web_app, owner.shop, ref, "60")
+
+        page.get_by_role("heading", name="Still due 30.00 XLM").wait_for()
 
 
 class TestWithoutScripts:
