@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import click
-from flask import Flask
+from flask import Flask, g
 from flask.cli import ScriptInfo
 
 from config import SANDBOX_PASSPHRASE, Config, Role, gather_environment
@@ -32,26 +32,40 @@ as_json = click.option("--json", "is_json", is_flag=True, help="Print machine-re
 def register_commands(app: Flask) -> None:
     for command in (worker, sandbox, seed, invariants, mirror, ledger, outbox, payments):
         app.cli.add_command(command)
+    app.cli.add_command(_migrations(), name="db")
 
 
 def config_of_process() -> Config:
     """Return the settings for the app of wsgi.py: a web server's, which takes `portal_web` alone.
 
-    Under `flask` that app only carries commands, so it takes whichever role this process has a DSN of;
-    Flask-Migrate's `db` group works on the loaded app itself and gets the owner's.
+    Under `flask` that app only carries our commands, so it takes whichever role this process has a DSN of,
+    the worker's first, which needs neither pages nor API. Flask's own `run`, `routes` and `shell` get the web's.
     """
     context = click.get_current_context(silent=True)
     if context is None or context.find_object(ScriptInfo) is None:
         return Config.from_env()
-    if "db" in context.command_path.split():
-        return Config.from_env("owner")
+    # Flask's own commands load the app themselves; for ours it is loaded to find them.
+    if context.parent is not None:
+        return Config.from_env()
     present = gather_environment(dict(os.environ))
     order: tuple[tuple[Role, str], ...] = (
-        ("web", "DATABASE_URL"),
         ("worker", "DATABASE_WORKER_URL"),
+        ("web", "DATABASE_URL"),
         ("owner", "DATABASE_OWNER_URL"),
     )
-    return Config.from_env(next((role for role, name in order if present.get(name)), "web"))
+    return Config.from_env(next((role for role, name in order if present.get(name)), "worker"))
+
+
+def _migrations() -> click.Group:
+    """Return Flask-Migrate's group, run inside an app of portal_owner, which alone may migrate."""
+    from flask_migrate.cli import db
+
+    @click.pass_context
+    def enter(context: click.Context, directory: str | None, x_arg: tuple[str, ...]) -> None:
+        context.with_resource(create_app(Config.from_env("owner")).app_context())
+        g.directory, g.x_arg = directory, x_arg
+
+    return click.Group("db", commands=db.commands, params=db.params, callback=enter, help=db.help)
 
 
 @contextmanager

@@ -54,6 +54,13 @@ def test_db_upgrade_runs_as_the_owner_and_needs_no_other_dsn(flask):
         assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
 
 
+def test_db_commands_take_the_owner_where_every_dsn_is_set(flask):
+    ran = flask("db", "current")
+
+    assert ran.returncode == 0, ran.stderr
+    assert "(head)" in ran.stdout
+
+
 def test_seed_prints_a_merchant_that_can_be_paid(command, flask):
     ran = flask("seed", "--json", "--demo", without=("DATABASE_URL", "DATABASE_OWNER_URL"))
 
