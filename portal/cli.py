@@ -106,8 +106,12 @@ def worker(only: str) -> None:
 @click.command()
 @click.option("--host", default="127.0.0.1")
 @click.option("--port", default=8100, type=click.IntRange(1, 65535))
-@click.option("--data", type=click.Path(dir_okay=False, path_type=Path), help="The SQLite file of its ledger.")
-@click.option("--close-seconds", default=1.0, type=click.FloatRange(0.05, 60), help="Time between two ledgers.")
+@click.option(
+    "--data", type=click.Path(dir_okay=False, path_type=Path), help="The SQLite file of its ledger."
+)
+@click.option(
+    "--close-seconds", default=1.0, type=click.FloatRange(0.05, 60), help="Time between two ledgers."
+)
 def sandbox(host: str, port: int, data: Path | None, close_seconds: float) -> None:
     """Serve the bundled Horizon with a simulated ledger, until SIGTERM."""
     from portal.sandbox.server import serve
@@ -175,7 +179,13 @@ def _fill(config: Config, merchant_id: UUID) -> None:
         assert invoice.destination is not None and invoice.pay_ref is not None
         memo = IdMemo(invoice.pay_ref) if has_reference else None
         return play_payment(
-            config.horizon_url, config.network_passphrase, payer.secret, invoice.destination, "native", amount, memo
+            config.horizon_url,
+            config.network_passphrase,
+            payer.secret,
+            invoice.destination,
+            "native",
+            amount,
+            memo,
         )
 
     fill_business(merchant_id=merchant_id, network=config.network, pay=pay, now=utc_now())
@@ -194,7 +204,11 @@ def invariants(is_json: bool) -> None:
             if not is_json:
                 rest = "" if finding.rows <= len(finding.refs) else " ..."
                 refs = " ".join(finding.refs)
-                line = f"ok   {finding.name}" if finding.holds else f"FAIL {finding.name} {finding.rows} rows: {refs}{rest}"
+                line = (
+                    f"ok   {finding.name}"
+                    if finding.holds
+                    else f"FAIL {finding.name} {finding.rows} rows: {refs}{rest}"
+                )
                 click.echo(line)
     if is_json:
         _print_json([{"name": each.name, "rows": each.rows, "refs": list(each.refs)} for each in findings])
@@ -216,7 +230,10 @@ def mirror_check(is_json: bool) -> None:
     with _working():
         found = check_mirror(now=utc_now(), progress=lambda done: _progress(f"{done} events"))
     if is_json:
-        rows = [{"kind": each.kind, "collection": each.collection, "event": each.event} for each in found.differences]
+        rows = [
+            {"kind": each.kind, "collection": each.collection, "event": each.event}
+            for each in found.differences
+        ]
         _print_json({"events": found.events, "waiting": found.waiting, "differences": rows})
     else:
         for each in found.differences:
@@ -267,7 +284,9 @@ def ledger_verify(is_json: bool) -> None:
     else:
         for each in differences:
             click.echo(f"FAIL {each.ref} {each.figure}: stored {each.stored}, derived {each.derived}")
-        click.echo(f"{counts['invoices']} invoices, {counts['accounts']} accounts, {len(differences)} differences")
+        click.echo(
+            f"{counts['invoices']} invoices, {counts['accounts']} accounts, {len(differences)} differences"
+        )
     if differences:
         raise SystemExit(1)
 
@@ -304,7 +323,9 @@ def outbox_list(state: str, limit: int, is_json: bool) -> None:
     else:
         for row in listed:
             error = row["last_error"] or ""
-            click.echo(f"{row['state']} {row['event']} {row['consumer']} {row['type']} {row['attempts']} {error}")
+            click.echo(
+                f"{row['state']} {row['event']} {row['consumer']} {row['type']} {row['attempts']} {error}"
+            )
 
 
 _events = click.argument("events", nargs=-1)

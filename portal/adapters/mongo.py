@@ -24,7 +24,13 @@ COLLECTION_OF = {"payment": "payment_logs", "invoice": "checkout_logs"}
 RETENTION_SECONDS = 13 * 30 * 24 * 3600
 BATCH = 500
 # How a checkout ended, in the words of the log's readers.
-CHECKOUT_STATUS = {"DRAFT": "PENDING", "PENDING": "PENDING", "PAID": "PAID", "EXPIRED": "EXPIRED", "CANCELLED": "FAILED"}
+CHECKOUT_STATUS = {
+    "DRAFT": "PENDING",
+    "PENDING": "PENDING",
+    "PAID": "PAID",
+    "EXPIRED": "EXPIRED",
+    "CANCELLED": "FAILED",
+}
 
 Document = dict[str, Any]
 
@@ -161,7 +167,9 @@ def _write_some(name: str, documents: Sequence[Document], operation: Any) -> dic
     except BulkWriteError as partial:
         # 11000: two deliveries of one event raced for the insert, and the document is there.
         errors = (partial.details or {}).get("writeErrors", [])
-        return {documents[each["index"]]["_id"]: str(each["errmsg"]) for each in errors if each["code"] != 11000}
+        return {
+            documents[each["index"]]["_id"]: str(each["errmsg"]) for each in errors if each["code"] != 11000
+        }
     except (BSONError, DocumentTooLarge, OverflowError) as bad:
         if len(documents) == 1:
             return {documents[0]["_id"]: f"{type(bad).__name__}: {bad}"}

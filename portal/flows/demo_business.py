@@ -33,7 +33,10 @@ def open_invoice(*, merchant_id: UUID, network: str, now: datetime) -> WrittenIn
     """Issue the invoice whose checkout link `seed` prints."""
     draft = Draft(
         asset="native",
-        items=(Item("Arabica beans, 1 kg", Decimal(3), Decimal("4.5")), Item("Delivery", Decimal(1), Decimal(2))),
+        items=(
+            Item("Arabica beans, 1 kg", Decimal(3), Decimal("4.5")),
+            Item("Delivery", Decimal(1), Decimal(2)),
+        ),
         description="Arabica beans, 3 kg",
         taxes=(Tax("PPN", Decimal(11)),),
     )
@@ -69,7 +72,9 @@ def fill_business(*, merchant_id: UUID, network: str, pay: Pay, now: datetime) -
             merchant_id=merchant_id, network=network, invoice_id=invoice.id, text=text, origin="seed", now=now
         )
     text = pay(partly, Decimal(7), False)
-    submit_hash(merchant_id=merchant_id, network=network, invoice_id=partly.id, text=text, origin="seed", now=now)
+    submit_hash(
+        merchant_id=merchant_id, network=network, invoice_id=partly.id, text=text, origin="seed", now=now
+    )
 
 
 def _client(merchant_id: UUID, name: str, email: str, company: str, *, now: datetime) -> Client:

@@ -25,7 +25,9 @@ def explain_payment(*, network: str, text: str) -> list[dict[str, Any]]:
     return [
         {"merchant": to_ref("mer", payment.merchant_id)}
         | payment_document(
-            payment, transaction, queries.allocations_of(merchant_id=payment.merchant_id, payment_id=payment.id)
+            payment,
+            transaction,
+            queries.allocations_of(merchant_id=payment.merchant_id, payment_id=payment.id),
         )
         for payment in found
     ]

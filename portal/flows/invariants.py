@@ -48,7 +48,9 @@ def check_invariants() -> Iterator[Finding]:
     for name, (prefix, query) in _all().items():
         db.session.execute(text("SET LOCAL statement_timeout = 0"))
         found = db.session.execute(
-            text(f"SELECT subject, count(*) OVER () AS rows FROM ({query}) AS broken ORDER BY subject LIMIT :shown"),
+            text(
+                f"SELECT subject, count(*) OVER () AS rows FROM ({query}) AS broken ORDER BY subject LIMIT :shown"
+            ),
             {"shown": REFS_SHOWN},
         ).all()
         release()
@@ -136,7 +138,9 @@ def _columns(index: Index) -> list[str]:
 
 
 def _sorted(table: Table, kind: type[C]) -> list[C]:
-    return sorted((each for each in table.constraints if isinstance(each, kind)), key=lambda each: str(each.name))
+    return sorted(
+        (each for each in table.constraints if isinstance(each, kind)), key=lambda each: str(each.name)
+    )
 
 
 def _union(queries: Iterator[str]) -> str:

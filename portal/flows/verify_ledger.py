@@ -110,7 +110,9 @@ def _check_invoice(row: Any) -> Iterator[Difference]:
 
 def _check_account(row: Any) -> Iterator[Difference]:
     if row.balance != row.derived:
-        yield Difference(to_ref("acc", row.id), f"{row.kind} balance", _units(row.balance), _units(row.derived))
+        yield Difference(
+            to_ref("acc", row.id), f"{row.kind} balance", _units(row.balance), _units(row.derived)
+        )
 
 
 def _status(row: Any) -> str:

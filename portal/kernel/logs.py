@@ -13,7 +13,8 @@ from portal.kernel.actor import SYSTEM, current_actor
 REDACTED = "[redacted]"
 # Names whose values never belong in a log, whoever logs them.
 _SECRET_NAMES = re.compile(
-    r"password|secret|(?<!paging_)token|api_key|authorization|cookie|pepper|field_keys|signing_seed|totp", re.I
+    r"password|secret|(?<!paging_)token|api_key|authorization|cookie|pepper|field_keys|signing_seed|totp",
+    re.I,
 )
 # And secrets inside text: keys of ours, Stellar seeds, passwords in URLs, bearer headers.
 _SECRET_TEXTS = re.compile(
@@ -40,7 +41,10 @@ def configure_logs(*, level: int = logging.INFO) -> None:
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)

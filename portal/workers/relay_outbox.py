@@ -47,7 +47,9 @@ class Relay:
         jobs = run_transaction(lambda: outbox.claim(consumer, limit=self.batch, now=now))
         if not jobs:
             return 0
-        send: Callable[[Sequence[Job]], dict[str, str]] = {"mirror": self._mirror, "cache": _drop_pages}[consumer]
+        send: Callable[[Sequence[Job]], dict[str, str]] = {"mirror": self._mirror, "cache": _drop_pages}[
+            consumer
+        ]
         try:
             failed = send(jobs)
         except Unavailable as outage:

@@ -76,7 +76,11 @@ def _jobs(config: Config, watcher: Watcher) -> list[Job]:
     return [
         *(Job(f"relay.{name}", relay.run_once, config.outbox_poll_ms / 1000) for name, relay in relays),
         Job("watch", watcher.run_once, WATCH_PAUSE_SECONDS),
-        Job("verify", lambda now: verify_submissions.run_once(now, network=config.network), VERIFY_PAUSE_SECONDS),
+        Job(
+            "verify",
+            lambda now: verify_submissions.run_once(now, network=config.network),
+            VERIFY_PAUSE_SECONDS,
+        ),
         Job("sweep", lambda now: sweep.run_once(now, network=config.network), SWEEP_PAUSE_SECONDS),
     ]
 

@@ -227,7 +227,9 @@ class Watcher:
 
     def _finish_joining(self, wallet: Watched, cursor: str, now: datetime) -> None:
         run_transaction(
-            lambda: watching.finish_joining(network=self._network, address=wallet.address, cursor=cursor, now=now)
+            lambda: watching.finish_joining(
+                network=self._network, address=wallet.address, cursor=cursor, now=now
+            )
         )
 
 

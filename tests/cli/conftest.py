@@ -137,7 +137,9 @@ def _build() -> dict[str, Any]:
     ids |= {"cancelled": cancelled.id, "expired": expired.id, "late": late.id}
     run_transaction(lambda: invoices.cancel(merchant_id=shop.id, invoice_id=cancelled.id, now=NOON))
     for invoice in (expired, late):
-        run_transaction(lambda each=invoice: invoices.expire(merchant_id=shop.id, invoice_id=each.id, now=LATER))
+        run_transaction(
+            lambda each=invoice: invoices.expire(merchant_id=shop.id, invoice_id=each.id, now=LATER)
+        )
     transfer = make_transfer(paid)
     transfer = replace(transfer, hashes=(transfer.canonical_hash, "a" * 64))
     ids["paid_payment"] = _pay(shop, transfer, submitted_for=paid.id)

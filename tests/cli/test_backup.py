@@ -9,7 +9,17 @@ from click.testing import CliRunner
 from portal import cli
 from tests.support import databases
 
-COUNTED = ("merchants", "users", "invoices", "payments", "allocations", "ledger_entries", "events", "outbox", "audit_log")
+COUNTED = (
+    "merchants",
+    "users",
+    "invoices",
+    "payments",
+    "allocations",
+    "ledger_entries",
+    "events",
+    "outbox",
+    "audit_log",
+)
 
 
 @pytest.fixture

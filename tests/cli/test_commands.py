@@ -116,7 +116,12 @@ def test_logs_hide_secrets(flask):
         f" text='key tgh_test_abcd1234xyz of {'S' + 'A' * 55} at postgres://me:pw@host/db')"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     told = json.loads(ran.stderr)

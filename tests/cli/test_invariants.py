@@ -53,7 +53,9 @@ def _(copy):
 
 @breaks("accounts_have_the_right_owner")
 def _(copy):
-    copy.sql("UPDATE ledger_accounts SET owner_id = %(shop)s WHERE kind = 'income' AND merchant_id = %(shop)s")
+    copy.sql(
+        "UPDATE ledger_accounts SET owner_id = %(shop)s WHERE kind = 'income' AND merchant_id = %(shop)s"
+    )
 
 
 @breaks("journals_name_their_fact")
@@ -85,7 +87,10 @@ def _(copy):
 @breaks("client_credit_is_excess")
 def _(copy):
     copy.post(
-        "short", copy.ids["paid_payment"], debit=("external", None), credit=("client_credit", copy.ids["open"])
+        "short",
+        copy.ids["paid_payment"],
+        debit=("external", None),
+        credit=("client_credit", copy.ids["open"]),
     )
 
 
@@ -207,7 +212,9 @@ def _(copy):
 @breaks("pay_refs_are_unique")
 def _(copy):
     copy.drop_check("invoices", "uq_invoices_network_pay_ref")
-    copy.sql("UPDATE invoices SET pay_ref = (SELECT pay_ref FROM invoices WHERE id = %(big)s) WHERE id = %(open)s")
+    copy.sql(
+        "UPDATE invoices SET pay_ref = (SELECT pay_ref FROM invoices WHERE id = %(big)s) WHERE id = %(open)s"
+    )
 
 
 @breaks("lines_add_up")
@@ -297,13 +304,15 @@ def _(copy):
 
 @breaks("event_versions_are_gapless")
 def _(copy):
-    copy.sql("DELETE FROM outbox WHERE event_id = (SELECT id FROM events WHERE aggregate_id = %(alone)s AND version = 1)")
+    copy.sql(
+        "DELETE FROM outbox WHERE event_id = (SELECT id FROM events WHERE aggregate_id = %(alone)s AND version = 1)"
+    )
     copy.sql("DELETE FROM events WHERE aggregate_id = %(alone)s AND version = 1")
 
 
 @breaks("invoices_are_announced")
 def _(copy):
-    copy.sql("UPDATE events SET payload = payload || '{\"status\": \"PAID\"}' WHERE aggregate_id = %(open)s")
+    copy.sql('UPDATE events SET payload = payload || \'{"status": "PAID"}\' WHERE aggregate_id = %(open)s')
 
 
 @breaks("payments_are_announced")

@@ -37,16 +37,20 @@ def _(copy):
 
 @tells("{big} settlement: stored PAID, derived UNPAID")
 def _(copy):
-    copy.sql("UPDATE events SET payload = payload || '{\"settlement\": \"PAID\"}' WHERE aggregate_id = %(big)s")
+    copy.sql('UPDATE events SET payload = payload || \'{"settlement": "PAID"}\' WHERE aggregate_id = %(big)s')
 
 
 @tells("{income} income balance: stored one more than derived")
 def _(copy):
-    copy.sql("UPDATE account_balances SET balance = balance + 1 WHERE account_id = %(income)s", **account(copy))
+    copy.sql(
+        "UPDATE account_balances SET balance = balance + 1 WHERE account_id = %(income)s", **account(copy)
+    )
 
 
 def account(copy):
-    return {"income": copy.sql("SELECT id FROM ledger_accounts WHERE kind = 'income' AND merchant_id = %(shop)s")}
+    return {
+        "income": copy.sql("SELECT id FROM ledger_accounts WHERE kind = 'income' AND merchant_id = %(shop)s")
+    }
 
 
 def failures(result) -> list[str]:

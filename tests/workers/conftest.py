@@ -38,7 +38,9 @@ def worker_database(new_database):
 @pytest.fixture(scope="session")
 def worker_environment(base_environment, worker_database, worker_index) -> dict[str, str]:
     variables = databases._variables(base_environment, worker_database)
-    return variables | {"MONGO_URL": databases._at(variables["MONGO_URL"], f"tagih_test_worker_{worker_index}")}
+    return variables | {
+        "MONGO_URL": databases._at(variables["MONGO_URL"], f"tagih_test_worker_{worker_index}")
+    }
 
 
 @pytest.fixture

@@ -61,7 +61,9 @@ class Load:
     def _one_round(self, server) -> None:
         """Pay five invoices with one transaction, muxed ids naming them, and paste its hash for one of them."""
         batch = [make_invoice(self.shop, amount="2", now=datetime.now(UTC)) for _ in range(5)]
-        builder = TransactionBuilder(server.load_account(self.payer.public_key), SANDBOX_PASSPHRASE, base_fee=100)
+        builder = TransactionBuilder(
+            server.load_account(self.payer.public_key), SANDBOX_PASSPHRASE, base_fee=100
+        )
         for invoice in batch:
             builder.append_payment_op(muxed(invoice.destination, invoice.pay_ref), Asset.native(), "2")
         builder.append_payment_op(self.shop.wallet, Asset.native(), "0.5")
@@ -194,7 +196,9 @@ def test_without_horizon_the_other_jobs_go_on(desk, tmp_path):
     worker = Worker(desk, tmp_path / "worker.log")
     process = worker.start()
     try:
-        relayed = wait_for(lambda: count(desk.database, "SELECT count(*) FROM outbox WHERE state = 'DONE'") == 3)
+        relayed = wait_for(
+            lambda: count(desk.database, "SELECT count(*) FROM outbox WHERE state = 'DONE'") == 3
+        )
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)

@@ -26,7 +26,9 @@ DEAD_MONGO = "mongodb://127.0.0.1:9/tagih?serverSelectionTimeoutMS=50"
 
 def states(consumer: str) -> dict[str, int]:
     rows = db.session.execute(
-        select(OutboxEntry.state, db.func.count()).where(OutboxEntry.consumer == consumer).group_by(OutboxEntry.state)
+        select(OutboxEntry.state, db.func.count())
+        .where(OutboxEntry.consumer == consumer)
+        .group_by(OutboxEntry.state)
     )
     found = {row[0]: row[1] for row in rows}
     db.session.rollback()

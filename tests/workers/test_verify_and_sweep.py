@@ -52,7 +52,9 @@ def signed(desk, sandbox):
     invoice = make_invoice(shop, now=datetime.now(UTC))
     server = Server(sandbox.url)
     builder = TransactionBuilder(server.load_account(payer.public_key), SANDBOX_PASSPHRASE, base_fee=100)
-    builder.append_payment_op(shop.wallet, SdkAsset.native(), "90").add_memo(IdMemo(invoice.pay_ref)).set_timeout(120)
+    builder.append_payment_op(shop.wallet, SdkAsset.native(), "90").add_memo(
+        IdMemo(invoice.pay_ref)
+    ).set_timeout(120)
     envelope = builder.build()
     envelope.sign(payer)
     yield invoice, envelope, server
@@ -62,7 +64,12 @@ def signed(desk, sandbox):
 def test_a_hash_that_comes_before_its_transaction_is_found_later(signed):
     invoice, envelope, server = signed
     now = datetime.now(UTC)
-    claim = {"merchant_id": invoice.merchant_id, "network": NETWORK, "invoice_id": invoice.id, "origin": "page"}
+    claim = {
+        "merchant_id": invoice.merchant_id,
+        "network": NETWORK,
+        "invoice_id": invoice.id,
+        "origin": "page",
+    }
     answer = submit_hash(**claim, text=envelope.hash_hex(), now=now)
     too_early = verify_submissions.run_once(now, network=NETWORK)
     still_unknown = verify_submissions.run_once(now + timedelta(seconds=5), network=NETWORK)
@@ -81,7 +88,12 @@ def test_a_hash_that_comes_before_its_transaction_is_found_later(signed):
 def test_a_hash_that_never_comes_is_given_up_after_a_day(signed):
     invoice, _, _ = signed
     now = datetime.now(UTC)
-    claim = {"merchant_id": invoice.merchant_id, "network": NETWORK, "invoice_id": invoice.id, "origin": "page"}
+    claim = {
+        "merchant_id": invoice.merchant_id,
+        "network": NETWORK,
+        "invoice_id": invoice.id,
+        "origin": "page",
+    }
     submit_hash(**claim, text="c" * 64, now=now)
 
     verify_submissions.run_once(now + timedelta(hours=25), network=NETWORK)
@@ -92,7 +104,12 @@ def test_a_hash_that_never_comes_is_given_up_after_a_day(signed):
 
 def test_horizon_away_neither_confirms_nor_rejects(desk):
     invoice = make_invoice(make_shop())
-    claim = {"merchant_id": invoice.merchant_id, "network": NETWORK, "invoice_id": invoice.id, "origin": "page"}
+    claim = {
+        "merchant_id": invoice.merchant_id,
+        "network": NETWORK,
+        "invoice_id": invoice.id,
+        "origin": "page",
+    }
 
     answer = submit_hash(**claim, text="d" * 64, now=NOON)
     looked = verify_submissions.run_once(NOON + timedelta(minutes=2), network=NETWORK)
@@ -104,7 +121,12 @@ def test_horizon_away_neither_confirms_nor_rejects(desk):
 def test_a_submission_whose_worker_died_is_taken_over(signed):
     invoice, envelope, server = signed
     now = datetime.now(UTC)
-    claim = {"merchant_id": invoice.merchant_id, "network": NETWORK, "invoice_id": invoice.id, "origin": "page"}
+    claim = {
+        "merchant_id": invoice.merchant_id,
+        "network": NETWORK,
+        "invoice_id": invoice.id,
+        "origin": "page",
+    }
     submit_hash(**claim, text=envelope.hash_hex(), now=now)
     server.submit_transaction(envelope, skip_memo_required_check=True)
     lease_until = now + timedelta(seconds=40)
@@ -143,5 +165,7 @@ def test_an_invoice_expires_once_its_time_and_the_grace_are_over(desk):
 
     assert (expired, again) == (1, 0)
     assert (status_of(invoice), status_of(longer)) == ("EXPIRED", "PENDING")
-    events = db.session.execute(text("SELECT type FROM events WHERE aggregate_id = :id ORDER BY version"), {"id": invoice.id})
+    events = db.session.execute(
+        text("SELECT type FROM events WHERE aggregate_id = :id ORDER BY version"), {"id": invoice.id}
+    )
     assert [row.type for row in events] == ["invoice.issued", "invoice.expired"]

@@ -92,7 +92,9 @@ def test_money_that_nobody_reported_is_credited(desk, sandbox, payer, watcher):
     assert recorded() == [("CONFIRMED", Decimal(90)), ("UNMATCHED", Decimal(7))]
 
 
-def test_a_watcher_that_crashed_resumes_at_its_cursor_and_counts_nothing_twice(desk, sandbox, payer, monkeypatch):
+def test_a_watcher_that_crashed_resumes_at_its_cursor_and_counts_nothing_twice(
+    desk, sandbox, payer, monkeypatch
+):
     shop = open_shop(sandbox)
     invoice = make_invoice(shop, now=now())
     pay(sandbox, payer, invoice)
@@ -117,7 +119,9 @@ def test_a_watcher_that_crashed_resumes_at_its_cursor_and_counts_nothing_twice(d
     assert db.session.scalar(select(WatchCursor.cursor).where(WatchCursor.scope == shop.wallet)) != "0"
 
 
-def test_a_record_that_cannot_be_recorded_is_parked_and_stops_nobody(desk, sandbox, payer, watcher, monkeypatch):
+def test_a_record_that_cannot_be_recorded_is_parked_and_stops_nobody(
+    desk, sandbox, payer, watcher, monkeypatch
+):
     shop = open_shop(sandbox)
     bad, good = make_invoice(shop, now=now()), make_invoice(shop, now=now())
     poisoned = pay(sandbox, payer, bad)
@@ -169,7 +173,9 @@ def test_a_wallet_younger_than_the_stream_loses_nothing(desk, sandbox, payer, wa
     # The stream moves past the payment before it knows that the wallet is ours.
     run_transaction(
         lambda: db.session.execute(
-            update(WatchCursor).where(WatchCursor.scope == "network").values(cursor=chain_source().latest_cursor())
+            update(WatchCursor)
+            .where(WatchCursor.scope == "network")
+            .values(cursor=chain_source().latest_cursor())
         )
     )
 
@@ -190,11 +196,15 @@ def test_a_joining_wallet_with_a_long_past_is_read_to_its_end(desk, sandbox, pay
         pay(sandbox, payer, invoice, amount="30")
     run_transaction(
         lambda: db.session.execute(
-            update(WatchCursor).where(WatchCursor.scope == "network").values(cursor=chain_source().latest_cursor())
+            update(WatchCursor)
+            .where(WatchCursor.scope == "network")
+            .values(cursor=chain_source().latest_cursor())
         )
     )
     real = chain_source().credits_since
-    monkeypatch.setattr(chain_source(), "credits_since", lambda address, cursor: real(address, cursor, limit=1))
+    monkeypatch.setattr(
+        chain_source(), "credits_since", lambda address, cursor: real(address, cursor, limit=1)
+    )
     monkeypatch.setattr(watch_payments, "PAGES_A_ROUND", 1)
 
     rounds = [watcher.run_once(now()) for _ in range(4)]
@@ -225,7 +235,9 @@ def test_a_network_that_was_reset_stops_the_watcher(desk, sandbox, mode):
     ahead = str(int(chain_source().latest_cursor()) + 2**40)
     run_transaction(
         lambda: db.session.execute(
-            text("INSERT INTO watch_cursors (network, scope, cursor, checked_at) VALUES ('test', :scope, :at, now())"),
+            text(
+                "INSERT INTO watch_cursors (network, scope, cursor, checked_at) VALUES ('test', :scope, :at, now())"
+            ),
             {"scope": shop.wallet, "at": ahead},
         )
     )
@@ -253,13 +265,17 @@ def test_one_watcher_leads_and_another_takes_over(desk, sandbox, payer, watcher)
     assert (idle, leading) == (0, 1)
 
 
-def test_a_watcher_that_is_behind_does_not_say_it_has_seen_this_moment(desk, sandbox, payer, watcher, monkeypatch):
+def test_a_watcher_that_is_behind_does_not_say_it_has_seen_this_moment(
+    desk, sandbox, payer, watcher, monkeypatch
+):
     shop = open_shop(sandbox)
     invoice = make_invoice(shop, now=now())
     for _ in range(2):
         pay(sandbox, payer, invoice, amount="30")
     real = chain_source().credits_since
-    monkeypatch.setattr(chain_source(), "credits_since", lambda address, cursor: real(address, cursor, limit=1))
+    monkeypatch.setattr(
+        chain_source(), "credits_since", lambda address, cursor: real(address, cursor, limit=1)
+    )
     monkeypatch.setattr(watch_payments, "PAGES_A_ROUND", 1)
     later = now() + timedelta(hours=1)
 

@@ -49,7 +49,13 @@ def claim(consumer: str, *, limit: int, now: datetime) -> list[Job]:
 def finish(jobs: Sequence[Job], *, now: datetime) -> None:
     """Mark delivered; a row whose lease was taken over by another worker is left to that one."""
     if jobs:
-        values = {"state": "DONE", "lease_until": None, "lease_token": None, "last_error": None, "updated_at": now}
+        values = {
+            "state": "DONE",
+            "lease_until": None,
+            "lease_token": None,
+            "last_error": None,
+            "updated_at": now,
+        }
         db.session.execute(update(OutboxEntry).where(_held(jobs)).values(values))
 
 
@@ -117,14 +123,18 @@ def retry_dead(*, entry_ids: Sequence[UUID], now: datetime) -> int:
     """Give dead rows their tries back and return how many there were."""
     values = {"state": "PENDING", "dead_at": None, "attempts": 0, "next_attempt_at": now, "updated_at": now}
     dead = (OutboxEntry.state == "DEAD") & OutboxEntry.id.in_(entry_ids)
-    return len(db.session.scalars(update(OutboxEntry).where(dead).values(values).returning(OutboxEntry.id)).all())
+    return len(
+        db.session.scalars(update(OutboxEntry).where(dead).values(values).returning(OutboxEntry.id)).all()
+    )
 
 
 def discard_dead(*, entry_ids: Sequence[UUID], reason: str, now: datetime) -> int:
     """Give dead rows up for good, with the reason kept, and return how many there were."""
     values = {"state": "DISCARDED", "dead_at": None, "discard_reason": reason, "updated_at": now}
     dead = (OutboxEntry.state == "DEAD") & OutboxEntry.id.in_(entry_ids)
-    return len(db.session.scalars(update(OutboxEntry).where(dead).values(values).returning(OutboxEntry.id)).all())
+    return len(
+        db.session.scalars(update(OutboxEntry).where(dead).values(values).returning(OutboxEntry.id)).all()
+    )
 
 
 def delete_delivered(*, before: datetime, limit: int) -> int:

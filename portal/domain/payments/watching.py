@@ -18,7 +18,9 @@ ERROR_MAX = 500
 
 def find_cursors(network: str) -> dict[str, str]:
     """Return the cursor of every scope of this network."""
-    rows = db.session.execute(select(WatchCursor.scope, WatchCursor.cursor).where(WatchCursor.network == network))
+    rows = db.session.execute(
+        select(WatchCursor.scope, WatchCursor.cursor).where(WatchCursor.network == network)
+    )
     return {row.scope: row.cursor for row in rows}
 
 
@@ -45,7 +47,9 @@ def finish_joining(*, network: str, address: str, cursor: str, now: datetime) ->
     move_cursor(network=network, scope=address, cursor=cursor, seen_until=now, now=now)
 
 
-def park(*, network: str, scope: str, transaction_hash: str, paging_token: str, error: str, now: datetime) -> None:
+def park(
+    *, network: str, scope: str, transaction_hash: str, paging_token: str, error: str, now: datetime
+) -> None:
     """Set a record aside that could not be recorded, so that it stops nobody behind it."""
     statement = insert(WatchFailure).values(
         id=new_id(),
@@ -66,7 +70,9 @@ def park(*, network: str, scope: str, transaction_hash: str, paging_token: str, 
 
 
 def list_open_failures(network: str, limit: int) -> Sequence[WatchFailure]:
-    statement = select(WatchFailure).where(WatchFailure.network == network, WatchFailure.resolved_at.is_(None))
+    statement = select(WatchFailure).where(
+        WatchFailure.network == network, WatchFailure.resolved_at.is_(None)
+    )
     return db.session.scalars(statement.order_by(WatchFailure.id).limit(limit)).all()
 
 
