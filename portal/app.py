@@ -8,7 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import portal.adapters.page_cache  # it drops kept pages after each commit, whoever commits
 import portal.models  # noqa: F401  every table must be known before the mapper is used
 from config import Config
-from portal.extensions import csrf, db, limiter, login_manager, migrate, mongo, redis, site
+from portal.extensions import csrf, db, limiter, login_manager, mongo, redis, site
 
 ROOT = Path(__file__).parent.parent
 # Requests are short; whatever runs longer holds locks that payments wait for.
@@ -75,7 +75,11 @@ def engine_options(config: Config) -> dict[str, object]:
 
 def _bind(app: Flask) -> None:
     db.init_app(app)
-    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
+    if app.config["TAGIH"].role == "owner":
+        # Only this role may migrate; Alembic is not worth its memory in the others.
+        from flask_migrate import Migrate
+
+        Migrate(app, db, directory=str(ROOT / "migrations"))
     redis.init_app(app)
     mongo.init_app(app)
     site.init_app(app)

@@ -43,7 +43,9 @@ M = TypeVar("M", bound=Base)
 RETRIED_SQLSTATES = frozenset({"40001", "40P01"})
 RETRIES_MAX = 5
 RETRY_FIRST_SECONDS = 0.01
-_SET_TENANT = text("SELECT set_config('app.merchant_id', :merchant, true), set_config('app.user_id', :user, true)")
+_SET_TENANT = text(
+    "SELECT set_config('app.merchant_id', :merchant, true), set_config('app.user_id', :user, true)"
+)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

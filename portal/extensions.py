@@ -2,20 +2,22 @@
 
 from dataclasses import dataclass
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from flask import Flask
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_login import LoginManager
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
-from pymongo import MongoClient
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import MetaData, Text
 from sqlalchemy.orm import DeclarativeBase
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
 
 # Redis only speeds things up: a page must not wait for it longer than a slow query takes.
 REDIS_TIMEOUT_SECONDS = 0.25
@@ -67,7 +69,10 @@ class MongoStore:
         self._client = None
 
     @property
-    def client(self) -> MongoClient[dict[str, object]]:
+    def client(self) -> "MongoClient[dict[str, object]]":
+        # Imported here: of a web process `/readyz` alone asks MongoDB, and the package weighs 20 MiB.
+        from pymongo import MongoClient
+
         with self._lock:
             if self._client is None:
                 self._client = MongoClient(
@@ -95,7 +100,6 @@ class Site:
 
 
 db = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": False})
-migrate = Migrate()
 login_manager = LoginManager()
 csrf = CSRFProtect()
 limiter = Limiter(key_func=get_remote_address)

@@ -120,7 +120,8 @@ def upgrade() -> None:
         sa.Column("balance", sa.Numeric(precision=20, scale=7), nullable=True),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "asset ~ '^(native|[A-Za-z0-9]{1,12}\\:G[A-Z2-7]{55})$'", name=op.f("ck_wallet_assets_asset_shape")
+            "asset ~ '^(native|[A-Za-z0-9]{1,12}\\:G[A-Z2-7]{55})$'",
+            name=op.f("ck_wallet_assets_asset_shape"),
         ),
         sa.ForeignKeyConstraint(
             ["merchant_id", "wallet_id"],

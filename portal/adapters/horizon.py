@@ -273,8 +273,8 @@ def _pays(record: Record, watched: AbstractSet[str]) -> bool:
     """Say whether a record of a payments page may bring money to one of `watched`."""
     named = [record.get("to"), record.get("into"), record.get("account")]
     changes = record.get("asset_balance_changes")
-    for change in changes if isinstance(changes, list) else ():
-        named.append(change.get("to") if isinstance(change, dict) else None)
+    if isinstance(changes, list):
+        named.extend(change.get("to") for change in changes if isinstance(change, dict))
     return any(isinstance(address, str) and address in watched for address in named)
 
 

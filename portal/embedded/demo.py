@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config import SANDBOX_PASSPHRASE
 from portal.embedded import processes
 from portal.embedded.home import write_private
 from portal.kernel.errors import TagihError
@@ -33,8 +34,19 @@ def demo_merchant(path: Path, environment: Mapping[str, str], *, store: str) -> 
         kept: dict[str, str] = json.loads(path.read_text())
         if kept.get("store") == store:
             return kept
+    # On the sandbox money is play money, so the demo may pay some of its invoices and look alive.
+    is_sandbox = environment.get("STELLAR_NETWORK_PASSPHRASE") == SANDBOX_PASSPHRASE
     made = subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "wsgi", "seed", "--json"],
+        [
+            sys.executable,
+            "-m",
+            "flask",
+            "--app",
+            "wsgi",
+            "seed",
+            "--json",
+            *(["--demo"] if is_sandbox else []),
+        ],
         cwd=Path(__file__).parents[2],
         env=dict(environment),
         capture_output=True,

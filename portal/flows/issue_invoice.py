@@ -46,7 +46,9 @@ def create_invoice(
     :raises WalletMissing: when it is to be issued and there is no proven wallet.
     :raises WalletNotReady: when the wallet is known to be unable to receive the asset.
     """
-    terms = settle_terms(merchant_id=merchant_id, network=network, asset=draft.asset, now=now) if issue else None
+    terms = (
+        settle_terms(merchant_id=merchant_id, network=network, asset=draft.asset, now=now) if issue else None
+    )
 
     def work() -> WrittenInvoice:
         if prepare is not None:

@@ -8,7 +8,6 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from portal.adapters import mongo
 from portal.adapters.chain import chain_source
 from portal.db import release
 from portal.domain.events import heartbeats, outbox
@@ -65,6 +64,9 @@ def _redis() -> Report:
 
 
 def _mongo() -> Report:
+    # Imported here, because a web process needs the package for nothing else.
+    from portal.adapters import mongo
+
     mongo.ping()
     return {"ok": True}
 

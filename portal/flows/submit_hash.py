@@ -90,7 +90,9 @@ def _look_up(transaction_hash: str, now: datetime) -> tuple[ObservedTransaction 
         return None, None
 
 
-def _finished(prepare: Callable[[], None] | None, finish: Finish | None, work: Callable[[], Answer]) -> Answer:
+def _finished(
+    prepare: Callable[[], None] | None, finish: Finish | None, work: Callable[[], Answer]
+) -> Answer:
     def whole() -> Answer:
         if prepare is not None:
             prepare()

@@ -41,7 +41,9 @@ def parse_amount(text: object, *, pointer: str | None = None) -> Decimal:
     :raises InvalidAmount: for anything else: signs, exponents, grouping, over 7 places, zero, too large.
     """
     if not isinstance(text, str) or _PLAIN.fullmatch(text) is None:
-        raise InvalidAmount("Write the amount in plain digits, such as 12.5, with at most 7 decimals.", pointer=pointer)
+        raise InvalidAmount(
+            "Write the amount in plain digits, such as 12.5, with at most 7 decimals.", pointer=pointer
+        )
     amount = Decimal(text).quantize(PLACES, context=_WIDE)
     if amount == 0:
         raise InvalidAmount("The amount must be above zero.", pointer=pointer)

@@ -11,7 +11,24 @@ from ulid import ULID
 from portal.kernel.errors import NotFound
 
 PREFIXES = frozenset(
-    {"mer", "usr", "key", "cli", "inv", "lnk", "pay", "evt", "whk", "dlv", "jrn", "acc", "rfd", "vch", "ntc", "sub"}
+    {
+        "mer",
+        "usr",
+        "key",
+        "cli",
+        "inv",
+        "lnk",
+        "pay",
+        "evt",
+        "whk",
+        "dlv",
+        "jrn",
+        "acc",
+        "rfd",
+        "vch",
+        "ntc",
+        "sub",
+    }
 )
 # The first of 26 characters carries 3 bits, so it is at most 7.
 _BODY = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")

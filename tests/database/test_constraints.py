@@ -152,9 +152,7 @@ def test_every_check_refuses_its_bad_value(superuser):
         lift(superuser, table, ["c"], keep=name)
         change = BAD_VALUES[name.removeprefix("ck_")]
         try:
-            superuser.execute(
-                f"UPDATE {table} SET {change} WHERE ctid = (SELECT min(ctid) FROM {table})"
-            )
+            superuser.execute(f"UPDATE {table} SET {change} WHERE ctid = (SELECT min(ctid) FROM {table})")
             accepted.append(name)
         except psycopg.errors.CheckViolation as refusal:
             assert refusal.diag.constraint_name == name

@@ -1,6 +1,7 @@
 """Invoices through their service: each write works, refuses, stays unseen by strangers, is safe twice."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import select
@@ -181,7 +182,7 @@ class TestExpire:
         later = invoice.expires_at + timedelta(seconds=1)
 
         done = [
-            run_transaction(lambda: service.expire(merchant_id=shop.id, invoice_id=invoice.id, now=at))
+            run_transaction(partial(service.expire, merchant_id=shop.id, invoice_id=invoice.id, now=at))
             for at in (NOON, later, later)
         ]
 
@@ -226,7 +227,7 @@ class TestLists:
             limit=3,
         )
 
-        assert sorted(sum(forward, [])) == sorted(made)
+        assert sorted(each for found in forward for each in found) == sorted(made)
         assert [invoice.id for invoice in back.invoices] == forward[1]
 
     @pytest.mark.parametrize(

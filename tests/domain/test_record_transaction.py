@@ -258,7 +258,7 @@ def test_every_journal_names_a_payment_or_an_invoice_and_balances(shop):
     for amount in ("10", "90", "200"):
         invoice = make_invoice(shop, amount="90")
         record(shop, make_transfer(invoice, amount=amount))
-    references = {row for row in db.session.scalars(select(LedgerJournal.reference_id))}
+    references = set(db.session.scalars(select(LedgerJournal.reference_id)))
     known = set(db.session.scalars(select(Payment.id))) | set(db.session.scalars(select(Invoice.id)))
 
     assert references <= known

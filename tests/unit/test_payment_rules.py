@@ -410,9 +410,7 @@ class TestTime:
 
 class TestExplanation:
     def explain(self, transaction: ObservedTransaction, context: Context = CONTEXT) -> str | None:
-        code, asked = explain_for_invoice(
-            transaction, judge(transaction, context), context.invoices[0], context
-        )
+        code, asked = explain_for_invoice(transaction, judge(transaction, context), context.invoices[0])
         assert asked
         assert code is None or any(not rule.ok for rule in asked)
         return code

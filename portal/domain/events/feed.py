@@ -33,7 +33,13 @@ def append(events: Sequence[Event], *, now: datetime) -> None:
         new = [event for event in sorted(mine, key=lambda each: each.id) if event.id not in placed]
         if new:
             rows = [
-                {"merchant_id": merchant_id, "network": network, "seq": seq, "event_id": event.id, "created_at": now}
+                {
+                    "merchant_id": merchant_id,
+                    "network": network,
+                    "seq": seq,
+                    "event_id": event.id,
+                    "created_at": now,
+                }
                 for seq, event in enumerate(new, start=(last or 0) + 1)
             ]
             db.session.execute(insert(FeedEntry), rows)

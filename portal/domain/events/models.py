@@ -21,7 +21,9 @@ class Event(Base):
         UniqueConstraint("merchant_id", "id"),
         CheckConstraint("version > 0", "version_positive"),
         CheckConstraint("network IN ('test', 'live')", "network_known"),
-        CheckConstraint("aggregate_type IN ('invoice', 'payment', 'client', 'api_key', 'wallet')", "aggregate_known"),
+        CheckConstraint(
+            "aggregate_type IN ('invoice', 'payment', 'client', 'api_key', 'wallet')", "aggregate_known"
+        ),
         ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
         Index("ix_events_merchant_id_network_type_id", "merchant_id", "network", "type", "id"),
     )
@@ -96,5 +98,3 @@ class WorkerHeartbeat(Base):
     job: Mapped[str] = mapped_column(primary_key=True)
     beat_at: Mapped[Moment]
     detail: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
-
-

@@ -34,9 +34,9 @@ def account_id(*, merchant_id: UUID, network: str, kind: str, asset: str, owner_
 
 
 def is_balanced(postings: list[Posting]) -> bool:
-    debits = sum((each.amount for each in postings if each.side is Side.DEBIT), Decimal(0))
-    credits = sum((each.amount for each in postings if each.side is Side.CREDIT), Decimal(0))
-    return debits == credits and debits > 0
+    debited = sum((each.amount for each in postings if each.side is Side.DEBIT), Decimal(0))
+    credited = sum((each.amount for each in postings if each.side is Side.CREDIT), Decimal(0))
+    return debited == credited and debited > 0
 
 
 def reversed_postings(postings: list[Posting]) -> list[Posting]:

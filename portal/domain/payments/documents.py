@@ -35,7 +35,11 @@ def payment_document(
         "closed_at": iso(transaction.closed_at),
         "flags": sorted(payment.flags),
         "allocations": [
-            {"invoice": to_ref("inv", each.invoice_id), "source": each.source, "amount": format_units(each.amount)}
+            {
+                "invoice": to_ref("inv", each.invoice_id),
+                "source": each.source,
+                "amount": format_units(each.amount),
+            }
             for each in allocations
         ],
         "rules": payment.evidence,

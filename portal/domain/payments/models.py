@@ -122,7 +122,9 @@ class Allocation(Base):
         CheckConstraint("source IN ('payment', 'client_credit', 'external', 'rounding')", "source_known"),
         CheckConstraint("(reverses_id IS NULL) = (amount > 0) AND amount <> 0", "only_reversals_take_away"),
         ForeignKeyConstraint(["merchant_id", "invoice_id"], ["invoices.merchant_id", "invoices.id"]),
-        ForeignKeyConstraint(["merchant_id", "journal_id"], ["ledger_journals.merchant_id", "ledger_journals.id"]),
+        ForeignKeyConstraint(
+            ["merchant_id", "journal_id"], ["ledger_journals.merchant_id", "ledger_journals.id"]
+        ),
         ForeignKeyConstraint(["merchant_id", "reverses_id"], ["allocations.merchant_id", "allocations.id"]),
         Index("ix_allocations_invoice_id", "invoice_id"),
         Index("ix_allocations_source_id", "source_id"),

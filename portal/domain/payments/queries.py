@@ -91,20 +91,27 @@ def list_page(
 def list_for_invoice(*, merchant_id: UUID, invoice_id: UUID, limit: int = PAGE_MAX) -> Sequence[SeenPayment]:
     """Return what was paid for an invoice, newest first."""
     statement = (
-        _seen(merchant_id).where(Payment.invoice_id == invoice_id).order_by(Payment.created_at.desc()).limit(limit)
+        _seen(merchant_id)
+        .where(Payment.invoice_id == invoice_id)
+        .order_by(Payment.created_at.desc())
+        .limit(limit)
     )
     return [SeenPayment(row[0], row[1]) for row in db.session.execute(statement)]
 
 
 def allocations_of(*, merchant_id: UUID, payment_id: UUID) -> Sequence[Allocation]:
-    statement = tenant(Allocation, merchant_id).where(Allocation.source_id == payment_id).order_by(Allocation.id)
+    statement = (
+        tenant(Allocation, merchant_id).where(Allocation.source_id == payment_id).order_by(Allocation.id)
+    )
     return db.session.scalars(statement.limit(PAGE_MAX)).all()
 
 
 def list_allocations(*, merchant_id: UUID, payment_ids: Sequence[UUID]) -> dict[UUID, list[Allocation]]:
     """Return the allocations of several payments, by payment."""
     found: dict[UUID, list[Allocation]] = {payment_id: [] for payment_id in payment_ids}
-    statement = tenant(Allocation, merchant_id).where(Allocation.source_id.in_(payment_ids)).order_by(Allocation.id)
+    statement = (
+        tenant(Allocation, merchant_id).where(Allocation.source_id.in_(payment_ids)).order_by(Allocation.id)
+    )
     for allocation in db.session.scalars(statement):
         found[allocation.source_id].append(allocation)
     return found
@@ -119,7 +126,9 @@ def find_transaction(*, network: str, transaction_hash: str) -> ChainTransaction
     ).one_or_none()
 
 
-def find_credit(*, merchant_id: UUID, network: str, invoice_id: UUID, transaction_hash: str) -> Payment | None:
+def find_credit(
+    *, merchant_id: UUID, network: str, invoice_id: UUID, transaction_hash: str
+) -> Payment | None:
     """Return the payment by which this transaction credited this invoice, if it did."""
     statement = (
         tenant(Payment, merchant_id)

@@ -331,7 +331,7 @@ def _accept_short(
 
 
 def explain_for_invoice(
-    transaction: ObservedTransaction, verdict: Verdict, invoice: InvoiceFacts, context: Context
+    transaction: ObservedTransaction, verdict: Verdict, invoice: InvoiceFacts
 ) -> tuple[str | None, tuple[RuleResult, ...]]:
     """Return (code, rules) for the page of `invoice` on which the hash was submitted.
 

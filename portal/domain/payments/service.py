@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from portal.domain.audit import service as audit
@@ -151,7 +151,7 @@ def _store_transaction(network: str, transaction: ObservedTransaction, now: date
     }
     db.session.execute(upsert(ChainTransaction).values(values).on_conflict_do_nothing())
     stored = db.session.scalars(
-        db.select(ChainTransaction).where(
+        select(ChainTransaction).where(
             ChainTransaction.network == network, ChainTransaction.canonical_hash == transaction.canonical_hash
         )
     ).one()
@@ -204,9 +204,7 @@ def _record_credit(scene: _Scene, found: CreditVerdict) -> Payment | None:
     return payment
 
 
-def _book_credit(
-    scene: _Scene, payment: Payment, invoice: Invoice, found: CreditVerdict
-) -> list[Allocation]:
+def _book_credit(scene: _Scene, payment: Payment, invoice: Invoice, found: CreditVerdict) -> list[Allocation]:
     allocated, excess = from_stroops(found.allocated_stroops), from_stroops(found.excess_stroops)
     rounding = from_stroops(found.rounding_stroops)
     debtor = debtor_of(invoice)

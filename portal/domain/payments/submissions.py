@@ -56,7 +56,9 @@ def open_submission(
         index_elements=["invoice_id", "transaction_hash"], set_={"updated_at": now}
     )
     token = (
-        select(Invoice.token).where(Invoice.merchant_id == merchant_id, Invoice.id == invoice_id).scalar_subquery()
+        select(Invoice.token)
+        .where(Invoice.merchant_id == merchant_id, Invoice.id == invoice_id)
+        .scalar_subquery()
     )
     found: Submission
     found, checkout_token = db.session.execute(
@@ -83,7 +85,7 @@ def settle(
 ) -> Answer:
     """Turn the verdict into the submission's answer; a refusal is a value and is committed like any other."""
     invoice = next(known for known in recorded.context.invoices if known.id == submission.invoice_id)
-    code, rules = explain_for_invoice(transaction, recorded.verdict, invoice, recorded.context)
+    code, rules = explain_for_invoice(transaction, recorded.verdict, invoice)
     mine = [payment for payment in recorded.payments if payment.invoice_id == invoice.id]
     if code is None and mine:
         is_new = any(payment.id in recorded.new_payment_ids for payment in mine)
