@@ -32,7 +32,9 @@ as_json = click.option("--json", "is_json", is_flag=True, help="Print machine-re
 def register_commands(app: Flask) -> None:
     for command in (worker, sandbox, seed, invariants, mirror, ledger, outbox, payments):
         app.cli.add_command(command)
-    app.cli.add_command(_migrations(), name="db")
+    # A web server loads this app too, and Alembic is not worth its memory there.
+    if click.get_current_context(silent=True) is not None:
+        app.cli.add_command(_migrations(), name="db")
 
 
 def config_of_process() -> Config:

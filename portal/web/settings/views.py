@@ -18,9 +18,12 @@ from portal.web.access import merchant_required, signed_in, user
 from portal.web.auth import limits
 from portal.web.forms import add_error, checked
 from portal.web.settings import wallets  # noqa: F401  its views belong to this blueprint
-from portal.web.settings.blueprint import bp as bp
+from portal.web.settings.blueprint import bp
 from portal.web.settings.devices import device_name
 from portal.web.settings.forms import BusinessForm, PasswordForm, PreferencesForm
+
+# The factory registers the blueprint by this module, whose import also brings the views.
+__all__ = ["bp"]
 
 
 @bp.get("")
