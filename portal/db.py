@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -29,8 +30,9 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import InstrumentedAttribute, Session, SessionTransaction, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 from sqlalchemy.types import TypeDecorator
 
 from portal.extensions import Base, db
@@ -43,6 +45,8 @@ M = TypeVar("M", bound=Base)
 RETRIED_SQLSTATES = frozenset({"40001", "40P01"})
 RETRIES_MAX = 5
 RETRY_FIRST_SECONDS = 0.01
+# A server that restarted is met by connections that lay idle meanwhile; a busy one finds out by itself.
+PING_AFTER_IDLE_SECONDS = 2.0
 _SET_TENANT = text(
     "SELECT set_config('app.merchant_id', :merchant, true), set_config('app.user_id', :user, true)"
 )
@@ -68,6 +72,24 @@ WideAmount = Annotated[Decimal, mapped_column(Numeric(38, 7))]
 Moment = Annotated[datetime, mapped_column(UtcDateTime)]
 CreatedAt = Annotated[datetime, mapped_column(UtcDateTime, server_default=func.now())]
 UpdatedAt = Annotated[datetime, mapped_column(UtcDateTime, server_default=func.now())]
+
+
+@event.listens_for(Pool, "checkin")
+def _note_idle(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()
+
+
+@event.listens_for(Pool, "checkout")
+def _refuse_dead(connection: Any, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
+    """Ping a connection that lay idle; SQLAlchemy's own ping asks a busy one too, before every request."""
+    idle_since = record.info.get("idle_since")
+    if idle_since is None or time.monotonic() - idle_since < PING_AFTER_IDLE_SECONDS:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.OperationalError as death:
+        raise DisconnectionError from death
 
 
 @event.listens_for(Session, "after_begin")
@@ -103,9 +125,8 @@ def transaction() -> Iterator[None]:
     session.info["in_transaction"] = True
     try:
         yield
-        session.flush()
-        # Deferred checks (ledger balance, allocation sums) speak here, while the caller can still be told.
-        session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+        # Deferred checks (ledger balance, allocation sums) speak inside this commit; asking for them first
+        # would cost every request a round trip.
         session.commit()
     except BaseException:
         session.rollback()

@@ -26,6 +26,7 @@ _FIXED = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
+_FIXED_NAMES = tuple((name.lower(), name, value) for name, value in _FIXED.items())
 
 
 def init_headers(app: Flask) -> None:
@@ -78,10 +79,15 @@ def _name_request() -> None:
 
 def _set_headers(response: Response) -> Response:
     headers = response.headers
-    headers.setdefault("X-Request-Id", request_id())
-    headers.setdefault("Content-Security-Policy", content_security_policy(csp_nonce()))
-    for name, value in _FIXED.items():
-        headers.setdefault(name, value)
+    # Compared once: `setdefault` reads the whole list again for each name.
+    present = {name.lower() for name, _ in headers}
+    if "x-request-id" not in present:
+        headers.add("X-Request-Id", request_id())
+    if "content-security-policy" not in present:
+        headers.add("Content-Security-Policy", content_security_policy(csp_nonce()))
+    for lowered, name, value in _FIXED_NAMES:
+        if lowered not in present:
+            headers.add(name, value)
     config = current_app.config.get("TAGIH")
     if config is not None and config.is_production:
         headers.setdefault("Strict-Transport-Security", f"max-age={HSTS_SECONDS}")

@@ -23,12 +23,14 @@ from portal.domain.payments import watching
 from portal.domain.payments.watching import JOINING_PREFIX, NETWORK_SCOPE
 from portal.extensions import db
 from portal.flows.record_observed import RECORD_FAILURES, record_observed
-from portal.kernel.chain import ChainContradiction, ChainSource, Page
+from portal.kernel.chain import ChainContradiction, ChainSource, ChainUnavailable, Page
 from portal.kernel.errors import Unavailable
 
 log = structlog.get_logger()
 # A named bound on how much one round reads, so that heartbeats and stops get their turn while catching up.
 PAGES_A_ROUND = 20
+# Parked records are few; each costs up to three requests.
+PARKED_A_ROUND = 10
 # A reset is looked for at the start and again each minute: one small request.
 CHECK_EVERY = timedelta(minutes=1)
 _RESIGN = text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
@@ -88,7 +90,8 @@ class Watcher:
         source = chain_source()
         self._refuse_reset(source, cursors, now)
         look = _Look(source, wallets, cursors, now)
-        return self._watch_accounts(look) if self._mode == "accounts" else self._watch_network(look)
+        new = self._watch_accounts(look) if self._mode == "accounts" else self._watch_network(look)
+        return new + self._retry_parked(look)
 
     def close(self) -> None:
         """Give the lead up, so that another watcher need not wait for the connection to be found dead."""
@@ -205,6 +208,39 @@ class Watcher:
         behind = page.last_closed_at if page.is_full else None
         self._move(scope, page.cursor or cursor, min(look.now, behind or look.now), look.now, parked)
         return new
+
+    def _retry_parked(self, look: "_Look") -> int:
+        """Look again at what had to be parked: the source may have erred, or this release reads it better."""
+        due = watching.list_due_failures(network=self._network, now=look.now, limit=PARKED_A_ROUND)
+        parked = [(failure.id, failure.transaction_hash) for failure in due]
+        release()
+        owners = {address: wallet.merchant_id for address, wallet in look.wallets.items()}
+        new = 0
+        for failure_id, transaction_hash in parked:
+            error = "the network does not have this transaction"
+            try:
+                found = look.source.find_transaction(transaction_hash)
+                if found is not None:
+                    new += record_observed(found, network=self._network, owners=owners, now=look.now)
+                    self._settle_parked(failure_id, None, look.now)
+                    continue
+            except ChainUnavailable:
+                break
+            except (ChainContradiction, *RECORD_FAILURES) as failure:
+                if isinstance(failure, Unavailable) or _is_outage(failure):
+                    raise
+                error = repr(failure)
+            self._settle_parked(failure_id, error, look.now)
+        return new
+
+    def _settle_parked(self, failure_id: UUID, error: str | None, now: datetime) -> None:
+        def settle() -> None:
+            if error is None:
+                watching.resolve(failure_id=failure_id, now=now)
+            else:
+                watching.note_failed_look(failure_id=failure_id, error=error, now=now)
+
+        run_transaction(settle)
 
     def _move(
         self, scope: str, cursor: str, seen_until: datetime, now: datetime, parked: list[tuple[str, str, str]]

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Uuid, and_, any_, delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import InstrumentedAttribute
 
 from portal.db import claim_batch
 from portal.domain.events.models import Event, OutboxEntry
@@ -40,7 +42,7 @@ def claim(consumer: str, *, limit: int, now: datetime) -> list[Job]:
         lease_seconds=LEASE_SECONDS,
         now=now,
     )
-    found = db.session.scalars(select(Event).where(Event.id.in_([row.event_id for row in rows])))
+    found = db.session.scalars(select(Event).where(_among(Event.id, [row.event_id for row in rows])))
     events = {event.id: event for event in found}
     jobs = [Job(row.id, row.attempts, token, events[row.event_id]) for row in rows]
     return sorted(jobs, key=lambda job: job.event.id)
@@ -149,5 +151,11 @@ def delete_delivered(*, before: datetime, limit: int) -> int:
     return len(removed.all())
 
 
-def _held(jobs: Sequence[Job]) -> Any:
-    return tuple_(OutboxEntry.id, OutboxEntry.lease_token).in_([(job.id, job.token) for job in jobs])
+def _held(jobs: Sequence[Job]) -> ColumnElement[bool]:
+    tokens = list({job.token for job in jobs})
+    return _among(OutboxEntry.id, [job.id for job in jobs]) & _among(OutboxEntry.lease_token, tokens)
+
+
+def _among(column: InstrumentedAttribute[Any], ids: list[UUID]) -> ColumnElement[bool]:
+    """Compare with one array: an IN of hundreds of values is rendered and parsed anew each time."""
+    return column == any_(literal(ids, ARRAY(Uuid)))

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import delete, insert, text
+from sqlalchemy import Table, delete, insert, text
 
 from portal.domain.clients.models import Client
 from portal.domain.invoices import queries
@@ -38,6 +38,8 @@ from portal.kernel.refs import new_id
 from portal.kernel.tokens import CHECKOUT_TOKEN_BITS, new_pay_ref, new_token
 
 SECONDS_PER_HOUR = 3600
+# By the table and not the class: the unit of work costs more than the row on this path.
+_INSERT = insert(cast(Table, Invoice.__table__))
 
 
 class InvoiceNotDraft(Conflict):
@@ -86,8 +88,7 @@ def create(
     )
     if terms is not None:
         _open(invoice, merchant=merchant, terms=terms, now=now)
-    # The row goes in by a Core insert: the unit of work costs twice as much on this path.
-    db.session.execute(insert(Invoice), _values(invoice))
+    db.session.execute(_INSERT, _values(invoice))
     lines = _write_lines(invoice, draft, sums)
     document = invoice_document(invoice, lines.items, lines.discounts, lines.taxes)
     announce("invoice.created" if terms is None else "invoice.issued", invoice, document, now)
@@ -283,8 +284,7 @@ def _close(invoice: Invoice, status: InvoiceStatus, now: datetime) -> WrittenInv
 
 
 def _values(invoice: Invoice) -> dict[str, Any]:
-    columns = Invoice.__mapper__.column_attrs
-    return {each.key: getattr(invoice, each.key) for each in columns}
+    return {each.columns[0].name: getattr(invoice, each.key) for each in Invoice.__mapper__.column_attrs}
 
 
 def _write_lines(invoice: Invoice, draft: Draft, sums: Totals) -> Lines:
@@ -292,7 +292,7 @@ def _write_lines(invoice: Invoice, draft: Draft, sums: Totals) -> Lines:
         common = {"merchant_id": invoice.merchant_id, "invoice_id": invoice.id}
         values = [{"id": new_id(), "position": place, **common, **row} for place, row in enumerate(rows)]
         if values:
-            db.session.execute(insert(model), values)
+            db.session.execute(insert(model.__table__), values)
         return [model(**value) for value in values]
 
     items = [

@@ -1,9 +1,10 @@
 """The watcher's place in the chain and the records it had to park."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from portal.domain.payments.models import ChainTransaction, WatchCursor, WatchFailure
@@ -14,6 +15,9 @@ NETWORK_SCOPE = "network"
 # Before a wallet's address: the place up to which a wallet that is new to the stream was read by itself.
 JOINING_PREFIX = "joining:"
 ERROR_MAX = 500
+# A source that erred mends itself within minutes, a release of ours that reads the record within weeks.
+RETRY_FIRST = timedelta(minutes=1)
+RETRY_MAX = timedelta(hours=1)
 
 
 def find_cursors(network: str) -> dict[str, str]:
@@ -69,11 +73,26 @@ def park(
     )
 
 
-def list_open_failures(network: str, limit: int) -> Sequence[WatchFailure]:
+def list_due_failures(*, network: str, now: datetime, limit: int) -> Sequence[WatchFailure]:
+    """Return parked records whose next look is due, each twice as long after the last one, up to an hour."""
+    wait = func.least(RETRY_FIRST * func.power(2, WatchFailure.attempts - 1), RETRY_MAX)
     statement = select(WatchFailure).where(
-        WatchFailure.network == network, WatchFailure.resolved_at.is_(None)
+        WatchFailure.network == network,
+        WatchFailure.resolved_at.is_(None),
+        WatchFailure.updated_at + wait <= now,
     )
-    return db.session.scalars(statement.order_by(WatchFailure.id).limit(limit)).all()
+    return db.session.scalars(statement.order_by(WatchFailure.updated_at).limit(limit)).all()
+
+
+def note_failed_look(*, failure_id: UUID, error: str, now: datetime) -> None:
+    values = {"error": error[:ERROR_MAX], "updated_at": now, "attempts": WatchFailure.attempts + 1}
+    db.session.execute(update(WatchFailure).where(WatchFailure.id == failure_id).values(values))
+
+
+def resolve(*, failure_id: UUID, now: datetime) -> None:
+    """Note that a parked record is in the books after all."""
+    values = {"resolved_at": now, "updated_at": now}
+    db.session.execute(update(WatchFailure).where(WatchFailure.id == failure_id).values(values))
 
 
 def find_raw(network: str, hashes: Sequence[str]) -> dict[str, dict[str, object]]:
