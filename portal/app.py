@@ -99,12 +99,14 @@ def _register_web(app: Flask) -> None:
     from portal.web.health.views import bp as health
     from portal.web.home.views import bp as home
     from portal.web.invoices.editing import bp as invoices
+    from portal.web.metrics import init_metrics
     from portal.web.navigation import init_navigation
     from portal.web.payments.views import bp as payments
     from portal.web.settings.views import bp as settings
 
     # Headers first: they name the request before anything may refuse it.
     init_headers(app)
+    init_metrics(app)
     csrf.init_app(app)
     login_manager.init_app(app)
     limiter.init_app(app)

@@ -19,6 +19,8 @@ from portal.kernel.errors import Unavailable
 # The watcher looks every second; a minute without a look is worth telling people (design, section 7).
 WATCHER_LATE = timedelta(seconds=60)
 WORKER_LATE = timedelta(seconds=30)
+# The relay delivers within a second; what waits for minutes waits for an outage or a person.
+OUTBOX_LATE = timedelta(minutes=5)
 
 Report = dict[str, Any]
 
@@ -34,7 +36,7 @@ def readiness(*, network: str, now: datetime) -> Report:
     if report["database"]["ok"]:
         report["worker"] = _asked(lambda: _worker(now))
         report["watcher"] = _asked(lambda: _watcher(network, now))
-        report["outbox"] = _asked(lambda: {"ok": True, "oldest_seconds": outbox.oldest_pending(now=now)})
+        report["outbox"] = _asked(lambda: _outbox(now))
     report["status"] = "ok" if all(each["ok"] for each in report.values()) else "degraded"
     return report
 
@@ -84,6 +86,16 @@ def _worker(now: datetime) -> Report:
     return {
         "ok": bool(beats) and all(now - beat.beat_at < WORKER_LATE for beat in beats),
         "jobs": {beat.job: iso(beat.beat_at) for beat in beats},
+    }
+
+
+def _outbox(now: datetime) -> Report:
+    waiting = outbox.waiting(now=now)
+    release()
+    return {
+        "ok": all(each.oldest_seconds < OUTBOX_LATE.total_seconds() and not each.dead for each in waiting),
+        "oldest_seconds": {each.consumer: round(each.oldest_seconds, 1) for each in waiting},
+        "dead": {each.consumer: each.dead for each in waiting if each.dead},
     }
 
 

@@ -156,6 +156,10 @@ def test_look_ups_before_the_tenant_is_known_return_ids_alone(web, shops, databa
 
     assert found == (shops[0].id,)
     for name, result in columns:
+        if name == "outbox_waiting":
+            # Figures for operators over all tenants: no id, no row of anybody's.
+            assert result == "TABLE(consumer text, since timestamp with time zone, dead bigint)"
+            continue
         assert set(result.replace("TABLE(", "").replace(")", "").replace("SETOF ", "").replace(",", "").split()) <= {
             "uuid", "boolean", "merchant_id", "user_id", "invoice_id", "key_id",
         }, name  # fmt: skip

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Uuid, and_, any_, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Uuid, and_, any_, delete, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -90,14 +90,24 @@ def fail(job: Job, *, error: str, now: datetime) -> None:
     db.session.execute(update(OutboxEntry).where(_held([job])).values(values))
 
 
-def oldest_pending(*, now: datetime) -> dict[str, float]:
-    """Return the age in seconds of the oldest undelivered event of each consumer."""
-    rows = db.session.execute(
-        select(OutboxEntry.consumer, func.min(OutboxEntry.created_at).label("since"))
-        .where(OutboxEntry.state == "PENDING")
-        .group_by(OutboxEntry.consumer)
-    )
-    return {row.consumer: max(0.0, (now - row.since).total_seconds()) for row in rows}
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How far one consumer is behind, over all tenants."""
+
+    consumer: str
+    oldest_seconds: float
+    dead: int
+
+
+def waiting(*, now: datetime) -> list[Waiting]:
+    """Return the backlog of each consumer that has one; the same for every role of the database."""
+    rows = db.session.execute(text("SELECT consumer, since, dead FROM outbox_waiting() ORDER BY consumer"))
+    return [
+        Waiting(
+            row.consumer, 0.0 if row.since is None else max(0.0, (now - row.since).total_seconds()), row.dead
+        )
+        for row in rows
+    ]
 
 
 def list_entries(*, state: str, limit: int) -> Sequence[Any]:

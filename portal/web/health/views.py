@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from portal.flows.readiness import readiness
 from portal.kernel.clock import utc_now
 from portal.web.access import public
+from portal.web.metrics import Backlog
 
 bp = Blueprint("health", __name__)
 
@@ -38,4 +39,7 @@ def metrics() -> ResponseReturnValue:
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    backlog = CollectorRegistry()
+    backlog.register(Backlog(current_app.config["TAGIH"].network))
+    figures = generate_latest(registry) + generate_latest(backlog)
+    return Response(figures, content_type=CONTENT_TYPE_LATEST)
