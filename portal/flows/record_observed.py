@@ -3,13 +3,14 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from portal.db import run_transaction
 from portal.domain.merchants import queries as merchants
 from portal.domain.payments import service
 from portal.kernel.chain import ObservedTransaction
-from portal.kernel.errors import TagihError
+from portal.kernel.errors import TagihError, Unavailable
 
 # What a bad record may raise: a constraint that refuses it, or a fact that our own code did not expect.
 RECORD_FAILURES = (SQLAlchemyError, TagihError, AssertionError, ValueError, LookupError)
@@ -42,3 +43,10 @@ def record_observed(
     if failure is not None:
         raise failure
     return new
+
+
+def is_outage(failure: Exception) -> bool:
+    """Say whether something that recording needs is away, which is no fault of the record."""
+    return bool(getattr(failure, "connection_invalidated", False)) or isinstance(
+        failure, Unavailable | OperationalError | InterfaceError | PoolTimeout
+    )

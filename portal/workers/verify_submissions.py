@@ -7,8 +7,9 @@ import structlog
 from portal.db import claim_batch, run_transaction
 from portal.domain.payments.models import Submission
 from portal.domain.payments.submissions import LEASE_SECONDS
+from portal.flows.record_observed import RECORD_FAILURES, is_outage
 from portal.flows.submit_hash import retry_submission
-from portal.kernel.errors import TagihError
+from portal.kernel.refs import to_ref
 
 log = structlog.get_logger()
 BATCH = 20
@@ -30,7 +31,9 @@ def run_once(now: datetime, *, network: str) -> int:
     for row in rows:
         try:
             retry_submission(merchant_id=row.merchant_id, submission_id=row.id, now=now)
-        except TagihError as refusal:
+        except RECORD_FAILURES as failure:
+            if is_outage(failure):
+                raise
             # The lease runs out and the row comes again; the rest of the batch goes on.
-            log.warning("submission_not_verified", submission=str(row.id), error=repr(refusal))
+            log.exception("submission_not_verified", submission=to_ref("sub", row.id))
     return len(rows)

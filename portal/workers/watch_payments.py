@@ -13,8 +13,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from portal.adapters.chain import chain_source
 from portal.db import release, run_transaction
@@ -22,7 +21,7 @@ from portal.domain.merchants import queries as merchants
 from portal.domain.payments import watching
 from portal.domain.payments.watching import JOINING_PREFIX, NETWORK_SCOPE
 from portal.extensions import db
-from portal.flows.record_observed import RECORD_FAILURES, record_observed
+from portal.flows.record_observed import RECORD_FAILURES, is_outage, record_observed
 from portal.kernel.chain import ChainContradiction, ChainSource, ChainUnavailable, Page
 from portal.kernel.errors import Unavailable
 
@@ -201,7 +200,7 @@ class Watcher:
             try:
                 new += record_observed(transaction, network=self._network, owners=owners, now=look.now)
             except RECORD_FAILURES as failure:
-                if isinstance(failure, Unavailable) or _is_outage(failure):
+                if is_outage(failure):
                     raise
                 log.exception("watch_record_parked", hash=transaction.canonical_hash)
                 parked.append((transaction.canonical_hash, page.cursor, repr(failure)))
@@ -224,10 +223,12 @@ class Watcher:
                     new += record_observed(found, network=self._network, owners=owners, now=look.now)
                     self._settle_parked(failure_id, None, look.now)
                     continue
+            except ChainContradiction as contradiction:
+                error = contradiction.detail
             except ChainUnavailable:
                 break
-            except (ChainContradiction, *RECORD_FAILURES) as failure:
-                if isinstance(failure, Unavailable) or _is_outage(failure):
+            except RECORD_FAILURES as failure:
+                if is_outage(failure):
                     raise
                 error = repr(failure)
             self._settle_parked(failure_id, error, look.now)
@@ -267,10 +268,3 @@ class Watcher:
                 network=self._network, address=wallet.address, cursor=cursor, now=now
             )
         )
-
-
-def _is_outage(failure: Exception) -> bool:
-    """Say whether the database itself is away, which is no fault of the record."""
-    return bool(getattr(failure, "connection_invalidated", False)) or isinstance(
-        failure, OperationalError | InterfaceError | PoolTimeout
-    )

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.exc import DataError
 from stellar_sdk import Asset as SdkAsset
 from stellar_sdk import IdMemo, Keypair, Server, TransactionBuilder
 
@@ -169,3 +170,31 @@ def test_an_invoice_expires_once_its_time_and_the_grace_are_over(desk):
         text("SELECT type FROM events WHERE aggregate_id = :id ORDER BY version"), {"id": invoice.id}
     )
     assert [row.type for row in events] == ["invoice.issued", "invoice.expired"]
+
+
+def test_a_submission_that_cannot_be_recorded_keeps_no_other_waiting(signed, monkeypatch):
+    invoice, envelope, server = signed
+    now = datetime.now(UTC)
+    claim = {
+        "merchant_id": invoice.merchant_id,
+        "network": NETWORK,
+        "invoice_id": invoice.id,
+        "origin": "page",
+    }
+    broken = submit_hash(**claim, text="e" * 64, now=now - timedelta(seconds=5)).submission.id
+    good = submit_hash(**claim, text=envelope.hash_hex(), now=now).submission.id
+    server.submit_transaction(envelope, skip_memo_required_check=True)
+    real = verify_submissions.retry_submission
+
+    def retry(*, submission_id, **named):
+        if submission_id == broken:
+            raise DataError("numeric field overflow", {}, Exception())
+        return real(submission_id=submission_id, **named)
+
+    monkeypatch.setattr(verify_submissions, "retry_submission", retry)
+
+    looked = verify_submissions.run_once(now + timedelta(minutes=1), network=NETWORK)
+
+    assert looked == 2
+    assert db.session.scalar(select(Submission.state).where(Submission.id == good)) == "ACCEPTED"
+    assert status_of(invoice) == "PAID"

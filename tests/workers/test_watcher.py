@@ -297,3 +297,30 @@ def test_money_to_a_retired_wallet_is_still_seen(desk, sandbox, payer, watcher):
 
     assert watcher.run_once(now()) == 1
     assert status_of(invoice) == "PAID"
+
+
+@pytest.mark.parametrize("watcher", MODES, indirect=True)
+def test_a_parked_record_is_recorded_once_it_can_be(desk, sandbox, payer, watcher, monkeypatch):
+    shop = open_shop(sandbox)
+    invoice = make_invoice(shop, now=now())
+    watcher.run_once(now())
+    pay(sandbox, payer, invoice)
+
+    def refuse(transaction, **named):
+        raise ValueError("this release cannot read it")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(watch_payments, "record_observed", refuse)
+        watcher.run_once(now())
+        watcher.run_once(now() + timedelta(seconds=61))
+    [parked] = db.session.scalars(select(WatchFailure)).all()
+    assert (parked.attempts, parked.resolved_at, status_of(invoice)) == (2, None, "PENDING")
+
+    too_early = watcher.run_once(now() + timedelta(seconds=100))
+    new = watcher.run_once(now() + timedelta(seconds=200))
+
+    assert (too_early, new, status_of(invoice)) == (0, 1, "PAID")
+    db.session.expire_all()
+    assert db.session.scalars(select(WatchFailure.resolved_at)).one() is not None
+    assert watcher.run_once(now() + timedelta(hours=5)) == 0
+    assert recorded() == [("CONFIRMED", Decimal(90))]
