@@ -27,34 +27,18 @@ def measure_start(*, clone: bool) -> list[Result]:
         if clone:
             subprocess.run(["git", "clone", "-q", str(ROOT), str(folder / "clone")], check=True)
             seconds = _seconds_to_link(folder / "clone", folder / "var-clone")
-            results.append(
-                Result(
-                    "S0",
-                    "make run to the link, clean clone",
-                    CLONE_SECONDS,
-                    seconds,
-                    "s",
-                    "at most",
-                    "installs",
-                )
-            )
+            results.append(_result("S0", "clean clone", CLONE_SECONDS, seconds, "installs too"))
         cold = _seconds_to_link(ROOT, folder / "var")
         warm = _seconds_to_link(ROOT, folder / "var")
-        results += [
-            Result(
-                "S1",
-                "make run to the link, no data yet",
-                10,
-                cold,
-                "s",
-                "at most",
-                "initdb, migrations, demo",
-            ),
-            Result("S2", "make run to the link, again", WARM_SECONDS, warm, "s", "at most", "same data"),
-        ]
+        results.append(_result("S1", "no data yet", COLD_SECONDS, cold, "initdb, migrations, demo"))
+        results.append(_result("S2", "again", WARM_SECONDS, warm, "same data"))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return results
+
+
+def _result(code: str, when: str, goal: float, seconds: float, detail: str) -> Result:
+    return Result(code, f"make run to the link, {when}", goal, seconds, "s", "at most", detail)
 
 
 def _seconds_to_link(checkout: Path, var: Path) -> float:
