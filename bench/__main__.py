@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench import checkout, footprint, invoices, relay, start
@@ -25,44 +26,40 @@ def main() -> None:
     wanted = set(filter(None, chosen.only.split(","))) or {"T1", "T2", "T3", "T7", "T9", "T10"}
     began = time.perf_counter()
     results: list[Result] = []
-    if chosen.start:
-        results += start.measure_start(clone=chosen.clone)
+    try:
+        for result in _measure(wanted, with_start=chosen.start, with_clone=chosen.clone):
+            print(line_of(result), flush=True)
+            results.append(result)
+    finally:
+        # What was measured before something broke is kept.
+        _write(results, time.perf_counter() - began)
+
+
+def _measure(wanted: set[str], *, with_start: bool, with_clone: bool) -> Iterator[Result]:
+    if with_start:
+        yield from start.measure_start(clone=with_clone)
     with Stack(make_folder()) as stack:
-        results += _measure(stack, wanted)
-    seconds = time.perf_counter() - began
-    print_table(results)
-    print(f"\nMedians of {ROUNDS} interleaved rounds, {seconds:.0f} s in all, {os.cpu_count()} cores.")
-    document = {
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "seconds": round(seconds, 1),
-        "results": [result.as_json() for result in results],
-    }
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
-
-
-def _measure(stack: Stack, wanted: set[str]) -> list[Result]:
-    results: list[Result] = []
-    if wanted & {"T1", "T2", "T9", "T10"}:
-        server = stack.serve("wsgi:app", workers=1, threads=checkout.LANES)
-        paths = checkout.issue_pages(stack, server, 1)
+        if wanted & {"T1", "T2", "T9", "T10"}:
+            yield from _measure_server(stack, wanted)
+        if "T3" in wanted:
+            yield from invoices.measure_posts(stack)
+        if "T7" in wanted:
+            yield _after_an_event(stack)
         if "T9" in wanted:
-            results.append(footprint.measure_memory(stack, server, paths))
-        if "T10" in wanted:
-            results.append(checkout.measure_weight(server, paths[0]))
-        if wanted & {"T1", "T2"}:
-            paths = checkout.issue_pages(stack, server, checkout.COLD_PAGES)
-            results += checkout.measure_pages(stack, server, paths)
-        stack.end(server)
-    if "T3" in wanted:
-        results += invoices.measure_posts(stack)
-    if "T7" in wanted:
-        results.append(_after_an_event(stack))
+            yield footprint.measure_import(stack)
+
+
+def _measure_server(stack: Stack, wanted: set[str]) -> Iterator[Result]:
+    server = stack.serve("wsgi:app", workers=1, threads=checkout.LANES)
+    paths = checkout.issue_pages(stack, server, 1)
     if "T9" in wanted:
-        results.append(footprint.measure_import(stack))
-    return sorted(
-        results, key=lambda result: (result.code[0], int("".join(filter(str.isdigit, result.code))))
-    )
+        yield footprint.measure_memory(stack, server, paths)
+    if "T10" in wanted:
+        yield checkout.measure_weight(server, paths[0])
+    if wanted & {"T1", "T2"}:
+        paths = checkout.issue_pages(stack, server, checkout.COLD_PAGES)
+        yield from checkout.measure_pages(stack, server, paths)
+    stack.end(server)
 
 
 def _after_an_event(stack: Stack) -> Result:
@@ -75,13 +72,22 @@ def _after_an_event(stack: Stack) -> Result:
     return relay.measure_relay(stack)
 
 
-def print_table(results: list[Result]) -> None:
-    width = max(len(result.what) for result in results)
-    for result in results:
-        goal = f"{result.want} {result.goal:g} {result.unit}"
-        measured = f"{result.measured:.2f} {result.unit}"
-        verdict = "met" if result.is_met else "MISSED"
-        print(f"{result.code:4} {result.what:{width}}  {goal:18} {measured:>11}  {verdict:7} {result.detail}")
+def line_of(result: Result) -> str:
+    goal = f"{result.want} {result.goal:g} {result.unit}"
+    measured = f"{result.measured:.2f} {result.unit}"
+    verdict = "met" if result.is_met else "MISSED"
+    return f"{result.code:4} {result.what:44} {goal:16} {measured:>11}  {verdict:7} {result.detail}"
+
+
+def _write(results: list[Result], seconds: float) -> None:
+    print(f"\nMedians of {ROUNDS} interleaved rounds, {seconds:.0f} s in all, {os.cpu_count()} cores.")
+    document = {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "seconds": round(seconds, 1),
+        "results": [result.as_json() for result in results],
+    }
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
