@@ -17,7 +17,7 @@ from portal.domain.payments import queries, service
 from portal.domain.payments.models import Allocation, Payment
 from portal.extensions import db
 from portal.kernel.chain import Debit
-from portal.kernel.money import to_stroops
+from portal.kernel.money import MAX_AMOUNT, to_stroops
 from tests.support.builders import ISSUER, NETWORK, NOON, make_invoice, make_shop, make_transfer
 
 
@@ -89,6 +89,15 @@ class TestCredits:
 
         assert (invoice.amount_received, invoice.overpaid_by) == (90, 90)
         assert invoice.flags == ["duplicate", "overpaid"]
+
+    def test_many_of_the_largest_payments_are_all_kept(self, shop):
+        invoice = make_invoice(shop, amount="1")
+
+        for name in (f"{number:064x}" for number in range(12)):
+            record(shop, make_transfer(invoice, amount=str(MAX_AMOUNT), canonical_hash=name, hashes=(name,)))
+
+        assert invoice.overpaid_by == 12 * MAX_AMOUNT - 1
+        assert count(Payment, invoice_id=invoice.id) == 12
 
     def test_a_short_payment_within_the_tolerance_is_accepted_and_booked_as_rounding(self, as_web):
         shop = make_shop(tolerance=Decimal("0.5"))

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.db import Amount, CreatedAt, Identity, UpdatedAt, UtcDateTime
+from portal.db import Amount, CreatedAt, Identity, UpdatedAt, UtcDateTime, WideAmount
 from portal.extensions import Base
 
 EMPTY_OBJECT = text("'{}'::jsonb")
@@ -101,7 +101,7 @@ class Invoice(Base):
     tax_total: Mapped[Amount]
     amount: Mapped[Amount]
     amount_received: Mapped[Amount] = mapped_column(server_default="0")
-    overpaid_by: Mapped[Amount] = mapped_column(server_default="0")
+    overpaid_by: Mapped[WideAmount] = mapped_column(server_default="0")
     flags: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
     description: Mapped[str] = mapped_column(server_default="")
     token: Mapped[str]
