@@ -100,6 +100,7 @@ def _register_web(app: Flask) -> None:
     from portal.web.home.views import bp as home
     from portal.web.invoices.editing import bp as invoices
     from portal.web.metrics import init_metrics
+    from portal.web.frame import init_frame
     from portal.web.navigation import init_navigation
     from portal.web.payments.views import bp as payments
     from portal.web.settings.views import bp as settings
@@ -114,6 +115,7 @@ def _register_web(app: Flask) -> None:
     # a cached page.
     app.before_request_funcs[None].remove(limiter._check_request_limit)
     init_navigation(app)
+    init_frame(app)
     register_filters(app)
     register_error_handlers(app)
     init_access(app)

@@ -131,7 +131,7 @@ class TestWords:
             (timedelta(minutes=5), "5 m"),
             (timedelta(hours=3, minutes=12), "3 h 12 m"),
             (timedelta(days=3, hours=4), "3 d 4 h"),
-            (timedelta(seconds=-5), "0 s"),
+            (timedelta(seconds=-5), "1 s"),
             (None, ""),
         ],
     )

@@ -108,10 +108,10 @@ def change_words(now: Decimal, before: Decimal | None, days: int) -> str:
 
 
 def duration_words(taken: timedelta | None) -> str:
-    """Return "3 h 12 m", "2 d 4 h", "5 m" or "40 s"."""
+    """Return "3 h 12 m", "2 d 4 h", "5 m" or "40 s"; a second at least."""
     if taken is None:
         return ""
-    seconds = max(0, int(taken.total_seconds()))
+    seconds = max(1, int(taken.total_seconds()))
     if seconds < 60:
         return f"{seconds} s"
     minutes = seconds // 60

@@ -1,0 +1,96 @@
+"""What the frame around a merchant's page tells: what waits for a person, and when we last looked for money.
+
+Remembered by each process for a few seconds, so that pages cost next to nothing for their frame.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypedDict
+from uuid import UUID
+
+from flask import Flask
+from flask_login import current_user
+
+from portal.domain.invoices import queries as invoices
+from portal.domain.payments import queries as payments
+from portal.kernel.clock import utc_now
+from portal.web.access import SignedIn
+
+REMEMBERED = timedelta(seconds=5)
+# Above this a merchant should know that a payment may be on its way unseen (design, section 7).
+LATE = timedelta(seconds=60)
+# A process serves many merchants; what it remembers of them is thrown away long before it weighs.
+MOST_REMEMBERED = 1000
+
+
+class Watching(TypedDict):
+    """When payments were last looked for, in seconds before this page."""
+
+    lag_seconds: int
+    slow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """`badges` ask for a person, `counts` only inform; both by the path of the rail's entry."""
+
+    badges: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    watcher: Watching | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    until: datetime
+    unmatched: int
+    pending: int
+    seen_at: datetime | None
+
+
+_memory: dict[tuple[UUID, str], _Known] = {}
+
+
+def init_frame(app: Flask) -> None:
+    app.jinja_env.globals["page_frame"] = page_frame
+
+
+def page_frame() -> Frame:
+    """Return what surrounds this page; empty for people without a business."""
+    someone = current_user
+    if not isinstance(someone._get_current_object(), SignedIn) or someone.session.merchant_id is None:
+        return Frame()
+    now = utc_now()
+    known = _look(someone.session.merchant_id, someone.network, now)
+    return Frame(
+        badges={"/payments": known.unmatched},
+        counts={"/invoices": known.pending},
+        watcher=_watching(known.seen_at, now),
+    )
+
+
+def forget() -> None:
+    _memory.clear()
+
+
+def _look(merchant_id: UUID, network: str, now: datetime) -> _Known:
+    known = _memory.get((merchant_id, network))
+    if known is not None and known.until > now:
+        return known
+    if len(_memory) >= MOST_REMEMBERED:
+        _memory.clear()
+    known = _Known(
+        until=now + REMEMBERED,
+        unmatched=payments.count_unmatched(merchant_id=merchant_id, network=network),
+        pending=invoices.count_by_status(merchant_id=merchant_id, network=network).get("PENDING", 0),
+        seen_at=payments.watcher_seen_at(network),
+    )
+    _memory[merchant_id, network] = known
+    return known
+
+
+def _watching(seen_at: datetime | None, now: datetime) -> Watching | None:
+    """Return how long ago payments were looked for; None before the first look, when nothing can be late."""
+    if seen_at is None:
+        return None
+    lag = max(now - seen_at, timedelta(0))
+    return {"lag_seconds": int(lag.total_seconds()), "slow": lag > LATE}
