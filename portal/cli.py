@@ -141,7 +141,7 @@ def seed(email: str | None, password: str | None, name: str, demo: bool, is_json
     with _working() as app:
         config: Config = app.config["TAGIH"]
         made = seed_merchant(
-            email=email or f"owner-{secrets.token_hex(4)}@example.com",
+            email=email or f"demo-{secrets.token_hex(4)}@kopi-selatan.example",
             password=password or secrets.token_urlsafe(12),
             business_name=name,
             now=utc_now(),

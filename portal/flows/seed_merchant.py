@@ -16,6 +16,9 @@ from portal.flows.prove_wallet import use_demo_wallet
 from portal.kernel.errors import Conflict
 from portal.kernel.refs import to_ref
 
+# Who the pages of the demo greet.
+OWNER_NAME = "Dewi Lestari"
+
 
 class EmailTaken(Conflict):
     code = "email_taken"
@@ -50,7 +53,7 @@ def seed_merchant(
     network = current_app.config["TAGIH"].network
     account = NewAccount(
         business_name=rules.clean_text(business_name, what="a business name"),
-        name=rules.clean_text(business_name, what="a business name"),
+        name=OWNER_NAME,
         email=rules.clean_email(email),
         password_hash=hash_password(password),
         time_zone=rules.clean_time_zone(time_zone),
