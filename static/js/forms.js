@@ -39,3 +39,8 @@ document.addEventListener("keydown", (event) => {
     form.requestSubmit();
   }
 });
+
+// Nobody should look for his own time zone in a list of hundreds; what the server chose stays when it is unknown.
+const zones = document.querySelector("select[data-own-zone]");
+const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zones && [...zones.options].some((option) => option.value === own)) zones.value = own;
