@@ -13,11 +13,12 @@ import pytest
 from stellar_sdk import Asset, IdMemo, Keypair, Server, TransactionBuilder
 
 from config import SANDBOX_PASSPHRASE
-from portal.db import run_transaction
+from portal.db import run_transaction, transaction
 from portal.domain.api_keys import service as api_keys
 from portal.domain.invoices import service as invoices
 from portal.domain.merchants.models import Merchant, Wallet
 from portal.domain.payments import service as payments
+from portal.domain.payments import submissions
 from portal.extensions import db
 from portal.kernel.refs import to_ref
 from portal.sandbox.client import fund
@@ -147,6 +148,30 @@ def test_unmatched_money_is_recorded_once_by_many_at_once(worker_app):
         return run_transaction(work)
 
     assert sorted(in_threads(worker_app, 8, record)) == [0] * 7 + [1]
+
+
+def test_a_claim_in_flight_does_not_hold_up_the_recording_of_its_payment(worker_app):
+    with worker_app.app_context():
+        shop = make_shop()
+        invoice = make_invoice(shop)
+        transfer = make_transfer(invoice)
+
+    def record(_):
+        def work():
+            merchant = db.session.get_one(Merchant, shop.id)
+            return payments.record_transaction(
+                merchant=merchant, network=NETWORK, transaction=transfer, now=NOON
+            )
+
+        return len(run_transaction(work).new_payment_ids)
+
+    with worker_app.app_context(), transaction():
+        # Its foreign key holds the invoice; one who waits for it and is waited for would be a deadlock.
+        submissions.open_submission(
+            merchant_id=shop.id, network=NETWORK, invoice_id=invoice.id, transaction_hash="ab" * 32,
+            origin="api", now=NOON,
+        )  # fmt: skip
+        assert in_threads(worker_app, 1, record) == [1]
 
 
 def test_many_payments_of_one_invoice_at_once_never_allocate_more_than_its_amount(worker_app):

@@ -64,7 +64,7 @@ def get_for_update(*, merchant_id: UUID, invoice_id: UUID) -> Invoice:
     statement = (
         tenant(Invoice, merchant_id)
         .where(Invoice.id == invoice_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
     invoice = db.session.scalars(statement).one_or_none()
@@ -84,7 +84,7 @@ def list_for_update_by_pay_ref(
         tenant(Invoice, merchant_id)
         .where(Invoice.network == network, wanted)
         .order_by(Invoice.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
     return db.session.scalars(statement).all()
