@@ -273,10 +273,12 @@ class TestSignIn:
 
         assert 0.4 < known / unknown < 2.5
 
-    def test_is_refused_for_a_while_after_ten_failures(self, web_app):
+    @pytest.mark.parametrize("typed_along", ["", "\x00"], ids=["plain", "with-nul"])
+    def test_is_refused_for_a_while_after_ten_failures(self, web_app, typed_along):
         _, email = new_member(web_app)
-        for _ in range(10):
-            Browser(web_app).post("/login", {"email": email, "password": "wrong"})
+        for number in range(10):
+            name = email + typed_along * number
+            Browser(web_app).post("/login", {"email": name, "password": "wrong"})
 
         answer = Browser(web_app).post("/login", {"email": email, "password": PASSWORD})
 

@@ -94,7 +94,7 @@ class TestSlowConfirmation:
     def watcher_seen(self, worker_app):
         """Return a function that sets when the watcher last looked."""
 
-        def at(moment) -> None:
+        def at(moment, wallet=None) -> None:
             with worker_app.app_context():
                 run_transaction(
                     lambda: db.session.execute(
@@ -105,6 +105,12 @@ class TestSlowConfirmation:
                     )
                 )
                 run_transaction(lambda: db.session.execute(update(WatchCursor).values(checked_at=moment)))
+                if wallet is not None:
+                    statement = text(
+                        "INSERT INTO watch_cursors (network, scope, cursor, checked_at)"
+                        " VALUES ('test', :scope, '0', :at)"
+                    )
+                    run_transaction(lambda: db.session.execute(statement, wallet))
             watcher.forget()
 
         return at
@@ -120,3 +126,11 @@ class TestSlowConfirmation:
         for _ in range(2):
             assert ("Confirmation may be slow" in words_of(client.get(f"/i/{invoice.token}"))) is is_said
             assert "Confirmation may be slow" not in words_of(client.get(f"/i/{closed.token}"))
+
+    def test_is_not_announced_for_a_wallet_that_the_stream_covers(self, shop, client, watcher_seen):
+        # A wallet that joined the stream keeps the row of its last look by itself; nobody moves it again.
+        invoice = make_invoice(shop, now=utc_now())
+        joined = {"scope": invoice.destination, "at": utc_now() - timedelta(days=3)}
+        watcher_seen(utc_now(), joined)
+
+        assert "Confirmation may be slow" not in words_of(client.get(f"/i/{invoice.token}"))

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from portal.domain.invoices.queries import InvoiceNotFound
+from portal.domain.payments.watching import NETWORK_SCOPE
 from portal.extensions import db
 
 PAYMENTS_SHOWN_MAX = 20
@@ -68,8 +69,12 @@ _CHECKOUT = text(
         latest.state AS latest_state, latest.code AS latest_code, latest.started_at AS latest_started_at,
         asked.state AS asked_state, asked.code AS asked_code, asked.rules AS asked_rules,
         asked.transaction_hash AS asked_hash,
-        (
-            SELECT w.checked_at FROM watch_cursors w WHERE w.network = i.network ORDER BY w.checked_at LIMIT 1
+        greatest(
+            (SELECT w.checked_at FROM watch_cursors w WHERE w.network = i.network AND w.scope = :stream),
+            (
+                SELECT w.checked_at FROM watch_cursors w WHERE w.network = i.network AND w.scope <> :stream
+                ORDER BY w.checked_at LIMIT 1
+            )
         ) AS watcher_seen_at
     FROM invoices i
     JOIN merchants m ON m.id = i.merchant_id
@@ -209,6 +214,7 @@ def _read(connection: Connection, token: str, submission_id: UUID | None) -> Any
             "invoice_id": _NOBODY if owner is None else owner.invoice_id,
             "submission_id": submission_id or _NOBODY,
             "payments_most": PAYMENTS_SHOWN_MAX,
+            "stream": NETWORK_SCOPE,
         },
     ).one_or_none()
 

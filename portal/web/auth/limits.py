@@ -20,8 +20,9 @@ def _is_refused(response: Response) -> bool:
 
 
 def _typed_email() -> str:
-    # Hashed, because what is typed into this field may be anything, passwords included.
-    return digest(request.form.get("email", "").strip().lower()[:320])
+    # Hashed, because what is typed into this field may be anything, passwords included. NUL is left out as
+    # it is where the name is looked up, or each one typed along would have a count of its own.
+    return digest(request.form.get("email", "").replace("\x00", "").strip().lower()[:320])
 
 
 def _who() -> str:
