@@ -214,7 +214,11 @@ class Launcher:
 
 
 def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    try:
+        print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    except OSError:
+        # The terminal was closed; that must not keep the launcher from stopping what it started.
+        return
 
 
 def hold(var: Path) -> IO[str]:
@@ -249,6 +253,9 @@ def main() -> int:
         launcher = Launcher(plan)
         signal.signal(signal.SIGINT, launcher.handle_signal)
         signal.signal(signal.SIGTERM, launcher.handle_signal)
+        # A closed terminal stops it too, unless it was started with nohup.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, launcher.handle_signal)
         return launcher.run()
 
 

@@ -23,6 +23,11 @@ KEYS = {
 }  # fmt: skip
 
 
+def attend_to_hang_ups():
+    """Undo the nohup that the tests themselves may run under."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Run:
     def __init__(self, var):
         self.var = var
@@ -37,9 +42,13 @@ class Run:
         }
         self.output = var / "output.txt"
         with open(self.output, "w") as output:
-            self.process = self.command(subprocess.Popen, stdout=output, stderr=subprocess.STDOUT)
+            self.process = self.command(
+                subprocess.Popen, stdout=output, stderr=subprocess.STDOUT, preexec_fn=attend_to_hang_ups
+            )
+
+    def wait_for(self, name):
         ready = processes.wait_until(
-            lambda: (var / "run.json").exists() or self.process.poll() is not None, seconds=START_SECONDS
+            lambda: (self.var / name).exists() or self.process.poll() is not None, seconds=START_SECONDS
         )
         assert ready and self.process.poll() is None, self.output.read_text()
 
@@ -124,12 +133,31 @@ def test_make_run_serves_until_it_is_told_to_stop():
     var.chmod(0o755)
     run = Run(var)
     try:
+        run.wait_for("run.json")
         check_that_it_tells_programs_where_everything_is(run)
         check_that_the_web_process_holds_no_other_roles_password(run)
         check_that_a_second_one_on_the_same_folder_is_refused(run)
         check_that_a_taken_port_is_told_with_its_variable(run, var)
         check_that_a_killed_web_server_comes_back_and_it_is_said(run)
         check_that_sigterm_stops_everything_within_ten_seconds(run)
+    finally:
+        run.process.kill()
+        run.process.wait()
+        shutil.rmtree(var, ignore_errors=True)
+
+
+def test_a_closed_terminal_breaks_off_the_start_and_leaves_nothing_running():
+    var = Path(tempfile.mkdtemp(prefix="tagih-run-"))
+    var.chmod(0o755)
+    run = Run(var)
+    try:
+        run.wait_for("services/postgres.process.json")
+        pids = [run.pid_of(f"services/{name}") for name in ("postgres", "valkey", "mongo")]
+
+        run.process.send_signal(signal.SIGHUP)
+
+        assert run.process.wait(timeout=30) == 0
+        assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
     finally:
         run.process.kill()
         run.process.wait()
