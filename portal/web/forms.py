@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flask import request
 from flask_wtf import FlaskForm
+from flask_wtf.form import _Auto, _is_submitted
 from wtforms import Field, ValidationError
 from wtforms.fields.choices import SelectChoice
 
@@ -15,6 +17,17 @@ INPUT = {"class": "input"}
 
 class Form(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """Base of every form of the portal."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        def wrap_formdata(self, form: FlaskForm, formdata: Any) -> Any:
+            """Read the fields of a sent form alone.
+
+            Flask-WTF would take JSON and files too, and with them numbers, lists and streams where every
+            rule of ours expects text.
+            """
+            if formdata is not _Auto:
+                return formdata
+            return request.form or None if _is_submitted() else None
 
 
 class Checked:

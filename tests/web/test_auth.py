@@ -4,6 +4,7 @@ import re
 import statistics
 import time
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 from flask import Flask
@@ -12,7 +13,17 @@ from sqlalchemy import text
 from portal.extensions import db
 from portal.kernel.tokens import digest
 from portal.web import access
-from tests.web.people import PASSWORD, Browser, code_in, mails_to, new_email, new_member, sign_up, verify
+from tests.web.people import (
+    PASSWORD,
+    Browser,
+    browser_of,
+    code_in,
+    mails_to,
+    new_email,
+    new_member,
+    sign_up,
+    verify,
+)
 
 
 def rows(app, sql: str, **parameters):
@@ -516,3 +527,34 @@ class TestRoutes:
 
         with pytest.raises(RuntimeError, match="bare"):
             access.check_every_route_is_marked(app)
+
+
+class TestForeignBodies:
+    """Pages take what forms send; whatever else arrives is an empty form and never a fault of ours."""
+
+    @pytest.mark.parametrize("path", ["/login", "/reset/" + "a" * 43])
+    @pytest.mark.parametrize("body", ["[1, 2]", '{"email": 5, "password": ["a"]}'], ids=["list", "numbers"])
+    def test_of_json_are_read_as_an_empty_form(self, web_app, path, body):
+        browser = Browser(web_app)
+        token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', browser.get("/login").text)[1]
+
+        answer = browser.client.post(
+            path,
+            data=body,
+            content_type="application/json",
+            headers={"X-CSRFToken": token},
+            environ_overrides={"REMOTE_ADDR": browser.ip},
+        )
+
+        assert answer.status_code == 422
+
+    def test_with_a_file_in_place_of_a_text_are_refused(self, web_app):
+        browser, _ = browser_of(web_app)
+
+        answer = browser.post(
+            "/settings/security/password",
+            {"current": (BytesIO(b"x"), "x.txt"), "password": (BytesIO(b"y" * 20), "y.txt")},
+            form_on="/settings/security",
+        )
+
+        assert answer.status_code == 422
