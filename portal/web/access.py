@@ -24,7 +24,7 @@ from portal.extensions import login_manager
 from portal.flows import sessions as session_flow
 from portal.kernel.actor import Actor, set_actor
 from portal.kernel.clock import utc_now
-from portal.kernel.errors import Denied
+from portal.kernel.errors import Denied, NotFound
 from portal.kernel.refs import to_ref
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -220,6 +220,9 @@ def _guard() -> BaseResponse | None:
     access = access_of(current_app.view_functions[request.endpoint])
     if access is None:
         raise RoleRefused("Nobody may open this page.")
+    if any("\x00" in str(part) for part in (request.view_args or {}).values()):
+        # PostgreSQL refuses to compare a text with NUL, so nothing of ours is called that.
+        raise NotFound("There is nothing at this address.")
     if access.kind in {"public", "checkout", "api"}:
         return None
     if not current_user.is_authenticated:

@@ -303,3 +303,21 @@ class TestChange:
             answered = browser.post(f"/settings/wallets/{path}", form_on="/settings/security")
             assert answered.headers["Location"].startswith("/confirm?next=")
         assert wallets_of(sandbox_worker_app, shop)[0].is_default
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/settings/wallets/G%00/default",
+        "/settings/wallets/G%00/retire",
+        "/settings/wallets/G%00/check",
+        "/settings/wallets/prove/%00" + "a" * 31,
+        "/settings/security/sessions/%00" + "a" * 31 + "/revoke",
+    ],
+)
+def test_an_address_with_a_nul_names_nothing(web_app, path):
+    browser, _ = browser_of(web_app)
+
+    answer = browser.post(path, form_on="/settings/security")
+
+    assert answer.status_code == 404
