@@ -14,12 +14,12 @@ from portal.domain.clients.models import Client
 from portal.domain.clients.rules import ClientInvalid, Details, details
 from portal.domain.invoices import rules
 from portal.domain.invoices.documents import plain
-from portal.kernel.assets import parse_asset
 from portal.kernel.errors import Invalid, NotFound, TagihError
 from portal.kernel.money import format_units, parse_amount
 from portal.kernel.refs import from_ref, to_ref
 from portal.web.clients.forms import TypedField
 from portal.web.invoices import fields
+from portal.web.typed import typed_asset
 
 T = TypeVar("T")
 
@@ -240,7 +240,7 @@ class InvoiceForm:
 
     def _asset(self) -> str | None:
         chosen = "asset_other" if self["asset"].value == OTHER_ASSET else "asset"
-        return self._try(chosen, lambda text: parse_asset(text.strip()))
+        return self._try(chosen, typed_asset)
 
     def _client_id(self) -> UUID | None:
         text = self["client"].value
@@ -291,7 +291,9 @@ def _item(row: Row) -> rules.Item | None:
 
 
 def _discount(row: Row) -> rules.Discount | None:
-    label = _read(row["label"], lambda text: _required(text, what="the label", longest=fields.LABEL_MAX))
+    label = _read(
+        row["label"], lambda text: _required(text, what="what the discount is for", longest=fields.LABEL_MAX)
+    )
     if row["kind"].value == "amount":
         amount = _read(row["value"], lambda text: parse_amount(text.strip()))
         return None if label is None or amount is None else rules.Discount(label, amount=amount)
@@ -300,7 +302,9 @@ def _discount(row: Row) -> rules.Discount | None:
 
 
 def _tax(row: Row) -> rules.Tax | None:
-    label = _read(row["label"], lambda text: _required(text, what="the label", longest=fields.LABEL_MAX))
+    label = _read(
+        row["label"], lambda text: _required(text, what="the name of the tax", longest=fields.LABEL_MAX)
+    )
     share = _read(row["percent"], lambda text: fields.percent(text, may_be_zero=True))
     return None if label is None or share is None else rules.Tax(label, share)
 

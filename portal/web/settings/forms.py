@@ -6,11 +6,11 @@ from decimal import Decimal
 from wtforms import PasswordField, RadioField, SelectField, StringField, TextAreaField, ValidationError
 
 from portal.domain.merchants import rules
-from portal.kernel.assets import InvalidAsset, parse_asset
 from portal.kernel.errors import Invalid
 from portal.kernel.money import ZERO, parse_amount
 from portal.web.auth.forms import check_password
 from portal.web.forms import INPUT, Checked, Form, choices, time_zone_choices
+from portal.web.typed import typed_asset
 
 _PREFIX = re.compile(r"[A-Z0-9]{1,8}")
 _ZERO = re.compile(r"0{1,20}(\.0{1,7})?")
@@ -26,18 +26,6 @@ def _prefix(text: str) -> str:
     if _PREFIX.fullmatch(prefix) is None:
         raise SettingInvalid("Use 1 to 8 letters or digits, such as INV.")
     return prefix
-
-
-def _asset(text: str) -> str:
-    asked = text.strip()
-    if asked.lower() in {"xlm", "native"}:
-        return "native"
-    try:
-        return parse_asset(asked)
-    except InvalidAsset as refusal:
-        raise SettingInvalid(
-            "Write XLM, or the code and the issuer's address, such as USDC:GA5Z..."
-        ) from refusal
 
 
 def _hours(text: str) -> int:
@@ -63,7 +51,7 @@ class BusinessForm(Form):
         "Time zone", [Checked(rules.clean_time_zone)], validate_choice=False, render_kw=INPUT
     )
     invoice_prefix = StringField("Invoice prefix", [Checked(_prefix)], render_kw=INPUT)
-    default_asset = StringField("Asset of new invoices", [Checked(_asset)], render_kw=INPUT)
+    default_asset = StringField("Asset of new invoices", [Checked(typed_asset)], render_kw=INPUT)
     expiry_hours = StringField("New invoices expire after", [Checked(_hours)], render_kw=INPUT)
     tolerance = StringField("Accept as paid when short by at most", [Checked(_tolerance)], render_kw=INPUT)
     late_policy = RadioField(
