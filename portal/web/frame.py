@@ -64,7 +64,7 @@ def page_frame() -> Frame:
     return Frame(
         badges={"/payments": known.unmatched},
         counts={"/invoices": known.pending},
-        watcher=_watching(known.seen_at, now),
+        watcher=watching(known.seen_at, now),
     )
 
 
@@ -88,7 +88,7 @@ def _look(merchant_id: UUID, network: str, now: datetime) -> _Known:
     return known
 
 
-def _watching(seen_at: datetime | None, now: datetime) -> Watching | None:
+def watching(seen_at: datetime | None, now: datetime) -> Watching | None:
     """Return how long ago payments were looked for; None before the first look, when nothing can be late."""
     if seen_at is None:
         return None
