@@ -1,6 +1,7 @@
 """The application factory: binds extensions, registers blueprints, error handlers, filters and commands."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -9,6 +10,7 @@ import portal.adapters.page_cache  # it drops kept pages after each commit, whoe
 import portal.models  # noqa: F401  every table must be known before the mapper is used
 from config import Config
 from portal.extensions import csrf, db, limiter, login_manager, mongo, redis, site
+from portal.web.hosts import TrustedHosts
 
 ROOT = Path(__file__).parent.parent
 # Requests are short; whatever runs longer holds locks that payments wait for.
@@ -39,6 +41,10 @@ def create_app(config: Config) -> Flask:
         RATELIMIT_IN_MEMORY_FALLBACK_ENABLED=True,
         RATELIMIT_SWALLOW_ERRORS=True,
     )
+    if config.role == "web":
+        # Probes on the machine itself name it by loopback; links are made from PUBLIC_BASE_URL alone.
+        names = {urlsplit(config.public_base_url).hostname or "localhost", "localhost", "127.0.0.1"}
+        app.wsgi_app = TrustedHosts(app.wsgi_app, names)  # type: ignore[method-assign]
     if config.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
     _bind(app)
@@ -95,12 +101,12 @@ def _register_web(app: Flask) -> None:
     from portal.web.developers.views import bp as developers
     from portal.web.errors import register_error_handlers
     from portal.web.filters import register_filters
+    from portal.web.frame import init_frame
     from portal.web.headers import init_headers
     from portal.web.health.views import bp as health
     from portal.web.home.views import bp as home
     from portal.web.invoices.editing import bp as invoices
     from portal.web.metrics import init_metrics
-    from portal.web.frame import init_frame
     from portal.web.navigation import init_navigation
     from portal.web.payments.views import bp as payments
     from portal.web.settings.views import bp as settings
