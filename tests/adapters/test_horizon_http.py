@@ -74,23 +74,24 @@ class TestAnswer:
 
     @pytest.mark.parametrize("drip", [False, True])
     def test_that_comes_slowly_is_given_up_in_time(self, served: Any, drip: bool) -> None:
-        served.delay_seconds, served.drip = (0.0, True) if drip else (2.0, False)
+        served.delay_seconds, served.drip = (0.0, True) if drip else (4.0, False)
         http = HorizonHttp(served.url, timeout_seconds=0.3, requests_per_second=100, burst=10)
         started = time.monotonic()
 
         with pytest.raises(ChainUnavailable):
             http.get("/")
 
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 3.0
 
     def test_of_several_requests_is_bounded_together(self, horizon: Horizon, served: Any) -> None:
-        served.delay_seconds = 0.3
+        served.delay_seconds = 2.0
         started = time.monotonic()
 
         with pytest.raises(ChainUnavailable):
-            horizon.find_transaction(HASH, within_seconds=0.4)
+            horizon.find_transaction(HASH, within_seconds=2.5)
 
-        assert time.monotonic() - started < 0.9
+        # Two of its requests alone take four seconds.
+        assert time.monotonic() - started < 3.8
 
     def test_survives_a_kept_connection_that_the_server_closed(self, horizon: Horizon, served: Any) -> None:
         served.add("/", {"network_passphrase": "Tagih Tests ; 2026", "history_latest_ledger": 9}, headers={})

@@ -91,11 +91,11 @@ class TestConnections:
     def test_one_connection_serves_many_requests_quickly(self, sandbox):
         started = time.monotonic()
         with requests.Session() as session:
-            for _number in range(40):
+            for _number in range(100):
                 assert session.get(f"{sandbox.url}/fee_stats", timeout=20).status_code == 200
 
-        # A server that waits for delayed acknowledgements needs 40 ms for each: 1.6 s.
-        assert time.monotonic() - started < 1.2
+        # A server that waits for delayed acknowledgements needs 40 ms for each: 4 s.
+        assert time.monotonic() - started < 3.5
 
     def test_links_follow_the_host_asked(self, sandbox, http):
         body = http.get(sandbox.url, headers={"Host": "horizon.example:81"}, timeout=20).json()
