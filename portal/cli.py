@@ -21,7 +21,7 @@ from config import SANDBOX_PASSPHRASE, Config, Role, gather_environment
 from portal.app import create_app
 from portal.kernel.actor import Actor, acting_as
 from portal.kernel.clock import iso, utc_now
-from portal.kernel.errors import TagihError
+from portal.kernel.errors import Conflict, TagihError
 from portal.kernel.refs import from_ref, to_ref
 
 JOBS = ("relay", "watch", "verify", "sweep")
@@ -108,9 +108,7 @@ def worker(only: str) -> None:
 @click.command()
 @click.option("--host", default="127.0.0.1")
 @click.option("--port", default=8100, type=click.IntRange(1, 65535))
-@click.option(
-    "--data", type=click.Path(dir_okay=False, path_type=Path), help="The SQLite file of its ledger."
-)
+@click.option("--data", type=click.Path(dir_okay=False, path_type=Path), help="Its ledger's SQLite file.")
 @click.option(
     "--close-seconds", default=1.0, type=click.FloatRange(0.05, 60), help="Time between two ledgers."
 )
@@ -123,7 +121,10 @@ def sandbox(host: str, port: int, data: Path | None, close_seconds: float) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     passphrase = variables.get("STELLAR_NETWORK_PASSPHRASE", SANDBOX_PASSPHRASE)
     click.echo(f"sandbox: http://{host}:{port}", err=True)
-    serve(path, host=host, port=port, passphrase=passphrase, close_seconds=close_seconds)
+    try:
+        serve(path, host=host, port=port, passphrase=passphrase, close_seconds=close_seconds)
+    except Conflict as refusal:
+        raise click.ClickException(refusal.detail) from refusal
 
 
 @click.command()

@@ -13,6 +13,7 @@ from portal.sandbox.faults import Fault, Faults
 from portal.sandbox.httpd import BODY_BYTES_MAX, SandboxServer
 from portal.sandbox.ledger import Ledger, LedgerFull
 from portal.sandbox.problems import Problem, response
+from portal.sandbox.store import alone_with
 from portal.sandbox.web_context import EXTENSION, Sandbox, sandbox
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -128,22 +129,24 @@ def serve(
     """Serve until SIGTERM or SIGINT; must be called from the main thread.
 
     :raises OSError: when the port is taken.
+    :raises SandboxFileBusy: when another process closes ledgers into the same file.
     """
     asked = threading.Event()
     previous = {
         number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
-        running = start_in_thread(
-            path,
-            passphrase=passphrase,
-            close_seconds=close_seconds,
-            host=host,
-            port=port,
-            public_url=public_url,
-        )
-        asked.wait()
-        running.stop()
+        with alone_with(path):
+            running = start_in_thread(
+                path,
+                passphrase=passphrase,
+                close_seconds=close_seconds,
+                host=host,
+                port=port,
+                public_url=public_url,
+            )
+            asked.wait()
+            running.stop()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

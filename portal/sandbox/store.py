@@ -4,10 +4,12 @@ One process owns the file and one thread writes, once per ledger, in one transac
 connection per thread and see whole ledgers only.
 """
 
+import fcntl
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,26 @@ class ForeignSandboxFile(Conflict):
     """The file holds the ledger of another network passphrase or of another version."""
 
     code = "sandbox_file_foreign"
+
+
+class SandboxFileBusy(Conflict):
+    """Another process has the file: two clocks would close ledgers over each other."""
+
+    code = "sandbox_file_busy"
+
+
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """Hold the file for this process alone; the lock goes with the process, however it ends.
+
+    :raises SandboxFileBusy: while another process holds it.
+    """
+    with path.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as held:
+            raise SandboxFileBusy(f"{path} is in use by another sandbox; name another file.") from held
+        yield
 
 
 @dataclass(slots=True)

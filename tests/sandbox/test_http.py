@@ -15,7 +15,7 @@ import requests
 from stellar_sdk import Keypair
 
 from portal.sandbox import server as sandbox_server
-from portal.sandbox.store import ForeignSandboxFile
+from portal.sandbox.store import ForeignSandboxFile, SandboxFileBusy, alone_with
 from portal.sandbox.streaming import BYEBYE, HELLO
 from tests.sandbox.cast import FIXTURES, PASSPHRASE, paying
 
@@ -172,6 +172,12 @@ class TestRestart:
 
         with pytest.raises(ForeignSandboxFile):
             sandbox_server.create_sandbox(path, passphrase="another network")
+
+    def test_a_file_in_use_is_refused_in_a_sentence(self, tmp_path):
+        path = tmp_path / "one.sqlite"
+
+        with alone_with(path), pytest.raises(SandboxFileBusy, match="in use"):
+            sandbox_server.serve(path, host="127.0.0.1", port=0, passphrase=PASSPHRASE)
 
     def test_a_process_stops_cleanly_on_sigterm_and_survives_sigkill(self, tmp_path):
         code = (
