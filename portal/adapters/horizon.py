@@ -100,10 +100,11 @@ class Horizon(ChainSource):
         records = _records(_found(answer))
         return _paging_token(records[0]) if records else "0"
 
-    def account(self, address: str) -> AccountState | None:
+    def account(self, address: str, *, within_seconds: float | None = None) -> AccountState | None:
         """Return the state of a `G...` account, or None when it does not exist."""
-        self._require_network()
-        answer = self._http.get(_account_path(address))
+        deadline = self._http.deadline(within_seconds)
+        self._require_network(deadline)
+        answer = self._http.get(_account_path(address), deadline=deadline)
         if answer.status == 404:
             return None
         state = read_account(_found(answer))

@@ -20,6 +20,10 @@ DETAILS = {
 }
 
 
+# Issuing waits this long for the chain at the most, then goes on with the flag `readiness_unknown`.
+ASK_SECONDS = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class ReadinessAnswer:
     """`ready` is None when neither the rows nor the chain could say; `detail` is a sentence when it is False."""
@@ -41,7 +45,7 @@ def check_readiness(*, wallet: Wallet, asset: str, now: datetime) -> ReadinessAn
         return ReadinessAnswer(True)
     release()
     try:
-        state = chain_source().account(wallet.address)
+        state = chain_source().account(wallet.address, within_seconds=ASK_SECONDS)
     except Unavailable:
         if known is not None and is_recent:
             return _answer(known.ready, known.reason, asset)

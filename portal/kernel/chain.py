@@ -188,7 +188,7 @@ class ChainSource(Protocol):
     def latest_cursor(self, address: str | None = None) -> str:
         """Return the cursor behind everything that happened so far (`0` when nothing did)."""
 
-    def account(self, address: str) -> AccountState | None:
+    def account(self, address: str, *, within_seconds: float | None = None) -> AccountState | None:
         """Return the account, or None when it does not exist."""
 
     def network(self) -> NetworkState:

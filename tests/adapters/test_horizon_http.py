@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from stellar_sdk import Asset, Payment
+from stellar_sdk import Asset, Keypair, Payment
 
 from portal.adapters import horizon_http
 from portal.adapters.horizon import Horizon
@@ -92,6 +92,15 @@ class TestAnswer:
 
         # Two of its requests alone take four seconds.
         assert time.monotonic() - started < 3.8
+
+    def test_of_an_account_is_bounded_as_well(self, horizon: Horizon, served: Any) -> None:
+        served.delay_seconds = 2.0
+        started = time.monotonic()
+
+        with pytest.raises(ChainUnavailable):
+            horizon.account(Keypair.random().public_key, within_seconds=0.5)
+
+        assert time.monotonic() - started < 1.8
 
     def test_survives_a_kept_connection_that_the_server_closed(self, horizon: Horizon, served: Any) -> None:
         served.add("/", {"network_passphrase": "Tagih Tests ; 2026", "history_latest_ledger": 9}, headers={})
