@@ -16,6 +16,7 @@ from uuid import UUID
 
 import psycopg
 from sqlalchemy import (
+    CheckConstraint,
     ColumnElement,
     Connection,
     DateTime,
@@ -72,6 +73,18 @@ WideAmount = Annotated[Decimal, mapped_column(Numeric(38, 7))]
 Moment = Annotated[datetime, mapped_column(UtcDateTime)]
 CreatedAt = Annotated[datetime, mapped_column(UtcDateTime, server_default=func.now())]
 UpdatedAt = Annotated[datetime, mapped_column(UtcDateTime, server_default=func.now())]
+
+
+def network_check() -> CheckConstraint:
+    """Return the constraint of every row's network (design, section 4)."""
+    return CheckConstraint("network IN ('test', 'live')", "network_known")
+
+
+def asset_check(column: str = "asset") -> CheckConstraint:
+    """Return the constraint of an asset's one text; a checksum of the issuer is the parser's to see."""
+    return CheckConstraint(
+        rf"{column} ~ '^(native|[A-Za-z0-9]{{1,12}}\:G[A-Z2-7]{{55}})$'", f"{column}_shape"
+    )
 
 
 @event.listens_for(Pool, "checkin")

@@ -41,12 +41,6 @@ def readiness(*, network: str, now: datetime) -> Report:
     return report
 
 
-def is_watcher_late(*, network: str, now: datetime) -> bool:
-    """Say whether the watcher is over a minute behind, so that pages can say confirmation may be slow."""
-    seen_at = payments.watcher_seen_at(network)
-    return seen_at is not None and now - seen_at > WATCHER_LATE
-
-
 def _asked(ask: Callable[[], Report]) -> Report:
     try:
         return ask()

@@ -60,9 +60,6 @@ class Account:
         """Stroops above the minimum balance; negative when reserves grew past the balance."""
         return self.balance - (2 + self.subentries) * BASE_RESERVE
 
-    def weight_of(self, signer: str) -> int:
-        return self.master_weight if signer == self.address else self.signers.get(signer, 0)
-
     def copy(self) -> "Account":
         lines = {asset: replace(line) for asset, line in self.trustlines.items()}
         return replace(self, signers=dict(self.signers), data=dict(self.data), trustlines=lines)

@@ -43,9 +43,6 @@ class Market:
     def trades(self, asset: str) -> bool:
         return asset in self._worth
 
-    def tradable(self) -> list[str]:
-        return list(self._worth)
-
     def rate(self, source: str, destination: str) -> Fraction | None:
         """Return destination units per source unit; None when the two do not trade."""
         if source == destination:

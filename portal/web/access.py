@@ -126,10 +126,6 @@ class SignedIn:
         )
         return self.session.merchant_id
 
-    @property
-    def merchant_ref(self) -> str:
-        return to_ref("mer", self.merchant_id)
-
     def get_id(self) -> str:
         return self.ref
 

@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.db import CreatedAt, Identity, UpdatedAt, UtcDateTime
+from portal.db import CreatedAt, Identity, UpdatedAt, UtcDateTime, network_check
 from portal.extensions import Base
 
 
@@ -16,7 +16,7 @@ class ApiKey(Base):
     __table_args__ = (
         UniqueConstraint("prefix"),
         UniqueConstraint("merchant_id", "id"),
-        CheckConstraint("network IN ('test', 'live')", "network_known"),
+        network_check(),
         CheckConstraint("prefix ~ '^[a-z0-9]{8}$'", "prefix_shape"),
         Index("ix_api_keys_merchant_id_created_at", "merchant_id", "created_at"),
     )

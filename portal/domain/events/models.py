@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.db import CreatedAt, Identity, Moment, UpdatedAt, UtcDateTime
+from portal.db import CreatedAt, Identity, Moment, UpdatedAt, UtcDateTime, network_check
 from portal.extensions import Base
 
 
@@ -20,7 +20,7 @@ class Event(Base):
         UniqueConstraint("aggregate_id", "version"),
         UniqueConstraint("merchant_id", "id"),
         CheckConstraint("version > 0", "version_positive"),
-        CheckConstraint("network IN ('test', 'live')", "network_known"),
+        network_check(),
         CheckConstraint(
             "aggregate_type IN ('invoice', 'payment', 'client', 'api_key', 'wallet')", "aggregate_known"
         ),

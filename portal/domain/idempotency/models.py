@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.db import CreatedAt
+from portal.db import CreatedAt, network_check
 from portal.extensions import Base
 
 
@@ -16,7 +16,7 @@ class IdempotencyKey(Base):
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (
-        CheckConstraint("network IN ('test', 'live')", "network_known"),
+        network_check(),
         CheckConstraint("length(key) BETWEEN 1 AND 255", "key_length"),
         CheckConstraint("response_status BETWEEN 200 AND 499", "status_is_final"),
         Index("ix_idempotency_keys_created_at", "created_at"),

@@ -18,7 +18,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.db import Amount, CreatedAt, Identity, UpdatedAt, UtcDateTime, WideAmount
+from portal.db import (
+    Amount,
+    CreatedAt,
+    Identity,
+    UpdatedAt,
+    UtcDateTime,
+    WideAmount,
+    asset_check,
+    network_check,
+)
 from portal.extensions import Base
 
 EMPTY_OBJECT = text("'{}'::jsonb")
@@ -30,7 +39,7 @@ class Counter(Base):
     __tablename__ = "counters"
     __table_args__ = (
         CheckConstraint("value > 0", "value_positive"),
-        CheckConstraint("network IN ('test', 'live')", "network_known"),
+        network_check(),
     )
 
     merchant_id: Mapped[UUID] = mapped_column(ForeignKey("merchants.id"), primary_key=True)
@@ -50,9 +59,9 @@ class Invoice(Base):
         UniqueConstraint("merchant_id", "network", "external_id"),
         UniqueConstraint("network", "pay_ref"),
         UniqueConstraint("token"),
-        CheckConstraint("network IN ('test', 'live')", "network_known"),
+        network_check(),
         CheckConstraint("status IN ('DRAFT', 'PENDING', 'PAID', 'EXPIRED', 'CANCELLED')", "status_known"),
-        CheckConstraint("asset ~ '^(native|[A-Za-z0-9]{1,12}\\:G[A-Z2-7]{55})$'", "asset_shape"),
+        asset_check(),
         CheckConstraint("amount > 0", "amount_positive"),
         CheckConstraint("amount_received >= 0 AND amount_received <= amount", "received_within_amount"),
         CheckConstraint("subtotal - discount_total + tax_total = amount", "totals_add_up"),

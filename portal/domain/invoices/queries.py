@@ -90,10 +90,6 @@ def list_for_update_by_pay_ref(
     return db.session.scalars(statement).all()
 
 
-def find_by_token(*, merchant_id: UUID, token: str) -> Invoice | None:
-    return db.session.scalars(tenant(Invoice, merchant_id).where(Invoice.token == token)).one_or_none()
-
-
 def resolve_checkout(token: str) -> tuple[UUID, UUID] | None:
     """Return (merchant id, invoice id) of a checkout token, before any tenant is known."""
     row = db.session.execute(

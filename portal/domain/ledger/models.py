@@ -13,7 +13,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.db import Amount, CreatedAt, Identity, Moment, UpdatedAt, WideAmount
+from portal.db import Amount, CreatedAt, Identity, Moment, UpdatedAt, WideAmount, asset_check, network_check
 from portal.extensions import Base
 
 ACCOUNT_KINDS = (
@@ -37,9 +37,9 @@ class LedgerAccount(Base):
             "merchant_id", "network", "kind", "asset", "owner_id", name="uq_ledger_accounts_key",
             postgresql_nulls_not_distinct=True,
         ),
-        CheckConstraint("network IN ('test', 'live')", "network_known"),
+        network_check(),
         CheckConstraint(_IN_KINDS(", ".join(f"'{kind}'" for kind in ACCOUNT_KINDS)), "kind_known"),
-        CheckConstraint("asset ~ '^(native|[A-Za-z0-9]{1,12}\\:G[A-Z2-7]{55})$'", "asset_shape"),
+        asset_check(),
     )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -56,7 +56,7 @@ class LedgerJournal(Base):
     __table_args__ = (
         UniqueConstraint("merchant_id", "id"),
         UniqueConstraint("reverses_id"),
-        CheckConstraint("network IN ('test', 'live')", "network_known"),
+        network_check(),
         CheckConstraint(_IN_KINDS(", ".join(f"'{kind}'" for kind in JOURNAL_KINDS)), "kind_known"),
         CheckConstraint("(kind = 'reversal') = (reverses_id IS NOT NULL)", "reversal_names_journal"),
         ForeignKeyConstraint(

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from portal.db import tenant
-from portal.domain.ledger.models import AccountBalance, LedgerAccount, LedgerEntry, LedgerJournal
+from portal.domain.ledger.models import LedgerAccount, LedgerEntry, LedgerJournal
 from portal.domain.ledger.rules import Posting, Side
 from portal.extensions import db
 from portal.kernel.errors import NotFound
@@ -100,12 +100,3 @@ def list_trial_balance(*, merchant_id: UUID, network: str) -> list[AccountLine]:
         {"merchant_id": merchant_id, "network": network},
     )
     return [AccountLine(row.asset, row.kind, row.balance) for row in rows]
-
-
-def balance_of(*, merchant_id: UUID, account_id: UUID) -> Decimal:
-    found = db.session.scalar(
-        select(AccountBalance.balance).where(
-            AccountBalance.merchant_id == merchant_id, AccountBalance.account_id == account_id
-        )
-    )
-    return Decimal(0) if found is None else found

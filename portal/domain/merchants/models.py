@@ -17,11 +17,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.db import Amount, CreatedAt, Identity, Moment, UpdatedAt, UtcDateTime
+from portal.db import Amount, CreatedAt, Identity, Moment, UpdatedAt, UtcDateTime, asset_check, network_check
 from portal.extensions import Base
 
-NETWORK_CHECK = "network IN ('test', 'live')"
-ASSET_CHECK = "{column} ~ '^(native|[A-Za-z0-9]{{1,12}}\\:G[A-Z2-7]{{55}})$'"
 EMPTY_OBJECT = text("'{}'::jsonb")
 
 
@@ -35,7 +33,7 @@ class Merchant(Base):
         CheckConstraint("tolerance >= 0", "tolerance_not_negative"),
         CheckConstraint("expiry_hours BETWEEN 1 AND 8760", "expiry_within_a_year"),
         CheckConstraint("invoice_prefix ~ '^[A-Z0-9]{1,8}$'", "invoice_prefix_shape"),
-        CheckConstraint(ASSET_CHECK.format(column="default_asset"), "default_asset_shape"),
+        asset_check("default_asset"),
     )
 
     id: Mapped[Identity]
@@ -101,7 +99,7 @@ class Wallet(Base):
     __table_args__ = (
         UniqueConstraint("network", "address"),
         UniqueConstraint("merchant_id", "id"),
-        CheckConstraint(NETWORK_CHECK, "network_known"),
+        network_check(),
         CheckConstraint("address ~ '^G[A-Z2-7]{55}$'", "address_shape"),
         Index(
             "uq_wallets_default",
@@ -129,7 +127,7 @@ class WalletAsset(Base):
     __tablename__ = "wallet_assets"
     __table_args__ = (
         UniqueConstraint("wallet_id", "asset"),
-        CheckConstraint(ASSET_CHECK.format(column="asset"), "asset_shape"),
+        asset_check(),
         ForeignKeyConstraint(["merchant_id", "wallet_id"], ["wallets.merchant_id", "wallets.id"]),
     )
 
@@ -150,7 +148,7 @@ class UserSession(Base):
     __tablename__ = "user_sessions"
     __table_args__ = (
         UniqueConstraint("id_hash"),
-        CheckConstraint(NETWORK_CHECK, "network_known"),
+        network_check(),
         Index("ix_user_sessions_user_id", "user_id"),
     )
 
@@ -195,7 +193,7 @@ class WalletChallenge(Base):
     __tablename__ = "wallet_challenges"
     __table_args__ = (
         UniqueConstraint("nonce_hash"),
-        CheckConstraint(NETWORK_CHECK, "network_known"),
+        network_check(),
     )
 
     id: Mapped[Identity]

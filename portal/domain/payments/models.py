@@ -19,12 +19,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.db import Amount, CreatedAt, Identity, Moment, UpdatedAt, UtcDateTime
+from portal.db import Amount, CreatedAt, Identity, Moment, UpdatedAt, UtcDateTime, asset_check, network_check
 from portal.extensions import Base
 
-_NETWORK = "network IN ('test', 'live')"
 _HASH = "{} ~ '^[0-9a-f]{{64}}$'".format
-_ASSET = "asset ~ '^(native|[A-Za-z0-9]{1,12}\\:G[A-Z2-7]{55})$'"
 
 
 class ChainTransaction(Base):
@@ -33,7 +31,7 @@ class ChainTransaction(Base):
     __tablename__ = "chain_transactions"
     __table_args__ = (
         UniqueConstraint("network", "canonical_hash"),
-        CheckConstraint(_NETWORK, "network_known"),
+        network_check(),
         CheckConstraint(_HASH("canonical_hash"), "hash_shape"),
     )
 
@@ -69,8 +67,8 @@ class Payment(Base):
     __table_args__ = (
         UniqueConstraint("transaction_id", "operation_index", "credit_index"),
         UniqueConstraint("merchant_id", "id"),
-        CheckConstraint(_NETWORK, "network_known"),
-        CheckConstraint(_ASSET, "asset_shape"),
+        network_check(),
+        asset_check(),
         CheckConstraint("amount > 0", "amount_positive"),
         CheckConstraint("operation_index >= 0 AND credit_index >= 0", "indexes_not_negative"),
         CheckConstraint("status IN ('CONFIRMED', 'UNMATCHED', 'IGNORED', 'REVERSED')", "status_known"),
@@ -118,7 +116,7 @@ class Allocation(Base):
     __table_args__ = (
         UniqueConstraint("merchant_id", "id"),
         UniqueConstraint("reverses_id"),
-        CheckConstraint(_NETWORK, "network_known"),
+        network_check(),
         CheckConstraint("source IN ('payment', 'client_credit', 'external', 'rounding')", "source_known"),
         CheckConstraint("(reverses_id IS NULL) = (amount > 0) AND amount <> 0", "only_reversals_take_away"),
         ForeignKeyConstraint(["merchant_id", "invoice_id"], ["invoices.merchant_id", "invoices.id"]),
@@ -148,7 +146,7 @@ class Submission(Base):
     __tablename__ = "submissions"
     __table_args__ = (
         UniqueConstraint("invoice_id", "transaction_hash"),
-        CheckConstraint(_NETWORK, "network_known"),
+        network_check(),
         CheckConstraint(_HASH("transaction_hash"), "hash_shape"),
         CheckConstraint("state IN ('CHECKING', 'ACCEPTED', 'REJECTED', 'NOT_FOUND')", "state_known"),
         CheckConstraint("(state = 'REJECTED') = (code IS NOT NULL)", "rejected_has_code"),

@@ -159,16 +159,6 @@ def get_submission(*, merchant_id: UUID, submission_id: UUID) -> Submission:
     return submission
 
 
-def latest_submission(*, merchant_id: UUID, invoice_id: UUID) -> Submission | None:
-    statement = (
-        tenant(Submission, merchant_id)
-        .where(Submission.invoice_id == invoice_id)
-        .order_by(Submission.updated_at.desc(), Submission.id.desc())
-        .limit(1)
-    )
-    return db.session.scalars(statement).one_or_none()
-
-
 def count_unmatched(*, merchant_id: UUID, network: str, most: int = PAGE_MAX) -> int:
     """Return how much unmatched money waits for a person, dust left out, counted up to `most`."""
     statement = (
