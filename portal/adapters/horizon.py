@@ -17,6 +17,7 @@ from portal.adapters.horizon_fields import DIGITS, Record, moment, natural, requ
 from portal.adapters.horizon_records import merge_effect_stroops, observe, read_transaction
 from portal.kernel.addresses import is_account
 from portal.kernel.chain import (
+    CLAWBACK,
     AccountState,
     ChainContradiction,
     ChainSource,
@@ -89,6 +90,13 @@ class Horizon(ChainSource):
     def payments_since(self, cursor: str, watched: AbstractSet[str], limit: int = PAGE_RECORDS_MAX) -> Page:
         """Return the transactions of the whole network that paid one of `watched` after `cursor`."""
         return self._page("/payments", cursor, watched, limit)
+
+    def clawbacks_since(self, address: str, cursor: str, limit: int = PAGE_RECORDS_MAX) -> Page:
+        """Return the transactions that paid `address`, or took money back from it, after `cursor`.
+
+        Lists of payments do not name the operation by which an issuer takes money back, those of operations do.
+        """
+        return self._page(f"{_account_path(address)}/operations", cursor, frozenset({address}), limit)
 
     def latest_cursor(self, address: str | None = None) -> str:
         """Return the cursor behind the newest payment (`0` when there is none)."""
@@ -189,7 +197,7 @@ class Horizon(ChainSource):
             require(int(token) > int(position), "paging_token")
             try:
                 closed_at = moment(group[-1].get("created_at"), "created_at")
-                if any(_pays(record, watched) for record in group):
+                if any(_concerns(record, watched) for record in group):
                     transactions.append(self._complete(transaction_hash, group))
             except ChainContradiction as error:
                 refused.append(RefusedRecord(transaction_hash, token, error.detail))
@@ -270,12 +278,13 @@ def _grouped(records: list[Record]) -> Iterator[tuple[str, list[Record]]]:
         yield transaction_hash, list(group)
 
 
-def _pays(record: Record, watched: AbstractSet[str]) -> bool:
-    """Say whether a record of a payments page may bring money to one of `watched`."""
-    named = [record.get("to"), record.get("into"), record.get("account")]
+def _concerns(record: Record, watched: AbstractSet[str]) -> bool:
+    """Say whether a record of a page may bring money to one of `watched` or take it back from there."""
+    named = [record.get("into"), record.get("account")]
     changes = record.get("asset_balance_changes")
-    if isinstance(changes, list):
-        named.extend(change.get("to") for change in changes if isinstance(change, dict))
+    found = changes if isinstance(changes, list) else []
+    moves = [record, *(change for change in found if isinstance(change, dict))]
+    named.extend(move.get("from" if move.get("type") == CLAWBACK else "to") for move in moves)
     return any(isinstance(address, str) and address in watched for address in named)
 
 

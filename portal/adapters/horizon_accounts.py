@@ -67,6 +67,7 @@ def _holding(balance: Record) -> AssetHolding:
         buying_liabilities_stroops=stroops_of(buying, "buying_liabilities"),
         selling_liabilities_stroops=stroops_of(selling, "selling_liabilities"),
         authorized=asset == NATIVE or balance.get("is_authorized", True) is True,
+        clawback_enabled=balance.get("is_clawback_enabled", False) is True,
     )
 
 

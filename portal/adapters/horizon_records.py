@@ -23,6 +23,7 @@ from portal.adapters.horizon_fields import (
 from portal.kernel.addresses import is_account
 from portal.kernel.assets import NATIVE
 from portal.kernel.chain import (
+    CLAWBACK,
     ChainContradiction,
     Credit,
     Debit,
@@ -190,13 +191,18 @@ def _classify(
     if signed.kind == "invoke_host_function":
         _classify_contract(index, operation, credits, debits)
         return
-    if signed.kind == "clawback":
+    if signed.kind == CLAWBACK:
         assert signed.destination is not None and signed.asset is not None and signed.stroops is not None
-        debits.append(Debit(index, signed.destination, signed.source, signed.asset, signed.stroops))
+        require(operation.get("from") == signed.destination, "from")
+        require(asset_of(operation) == signed.asset, "asset")
+        require(stroops_of(operation.get("amount"), "amount") == signed.stroops, "amount")
+        debits.append(
+            Debit(index, signed.destination, signed.source, signed.asset, signed.stroops, signed.kind)
+        )
         return
     if signed.kind in _LEAVES_SOURCE:
         assert signed.asset is not None and signed.stroops is not None
-        debits.append(Debit(index, signed.source, None, signed.asset, signed.stroops))
+        debits.append(Debit(index, signed.source, None, signed.asset, signed.stroops, signed.kind))
         return
     received = _received(operation, signed, merged_stroops)
     if received is None:
@@ -206,7 +212,7 @@ def _classify(
     if signed.send_asset is not None:
         sent_asset, sent = signed.send_asset, _sent(operation, signed)
     if sent > 0:
-        debits.append(Debit(index, signed.source, signed.destination, sent_asset, sent))
+        debits.append(Debit(index, signed.source, signed.destination, sent_asset, sent, signed.kind))
     if received > 0:
         credits.append(
             Credit(
@@ -271,7 +277,8 @@ def _classify_contract(index: int, operation: Record, credits: list[Credit], deb
             continue
         asset, stroops = asset_of(change), stroops_of(change.get("amount"), "asset_balance_changes")
         if takes:
-            debits.append(Debit(index, str(payer), receiver if pays else None, asset, stroops))
+            kind_of_debit = CLAWBACK if kind == CLAWBACK else f"contract_{kind}"
+            debits.append(Debit(index, str(payer), receiver if pays else None, asset, stroops, kind_of_debit))
         if pays and stroops > 0:
             source = payer if isinstance(payer, str) and payer else asset.partition(":")[2] or str(receiver)
             muxed_id = _contract_muxed_id(change)

@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 
 from portal.kernel.errors import Unavailable
 
+# The kind of a debit by which an issuer took money back.
+CLAWBACK = "clawback"
 MemoType = Literal["none", "text", "id", "hash", "return"]
 
 
@@ -59,13 +61,18 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Debit:
-    """Money that left an account; `destination` is None where nobody received it at once."""
+    """Money that left an account; `destination` is None where nobody received it at once.
+
+    `kind` names the operation. In a `clawback`, by operation or by contract, the issuer took the money back
+    from `source`, who signed nothing.
+    """
 
     operation_index: int
     source: str
     destination: str | None
     asset: str
     stroops: int
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,8 @@ class AssetHolding:
     buying_liabilities_stroops: int
     selling_liabilities_stroops: int
     authorized: bool
+    clawback_enabled: bool = False
+    """Whether the issuer can take this holding back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +193,12 @@ class ChainSource(Protocol):
 
     def payments_since(self, cursor: str, watched: AbstractSet[str], limit: int = 200) -> Page:
         """Return the transactions of the whole network that paid one of `watched` after `cursor`."""
+
+    def clawbacks_since(self, address: str, cursor: str, limit: int = 200) -> Page:
+        """Return the transactions that paid `address`, or took money back from it, after `cursor`.
+
+        Both, so that in this order no clawback comes before the payment it takes back.
+        """
 
     def latest_cursor(self, address: str | None = None) -> str:
         """Return the cursor behind everything that happened so far (`0` when nothing did)."""

@@ -204,7 +204,12 @@ def operation_fields(operation: Any, source: str) -> dict[str, Any]:
     if isinstance(operation, CreateClaimableBalance):
         return {"type": "create_claimable_balance", "amount": seven(operation.amount)}
     if isinstance(operation, Clawback):
-        return {"type": "clawback", "amount": seven(operation.amount)}
+        return {
+            "type": "clawback",
+            **place("from", operation.from_),
+            "amount": seven(operation.amount),
+            **asset_fields(operation.asset),
+        }
     if isinstance(operation, InvokeHostFunction):
         return {"type": "invoke_host_function", "asset_balance_changes": []}
     return {"type": "bump_sequence"}

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from stellar_sdk import Asset, BumpSequence, Payment
+from stellar_sdk import Address, Asset, BumpSequence, Clawback, InvokeHostFunction, Payment, scval, xdr
 
 from portal.adapters.horizon import Horizon
 from portal.kernel.chain import ChainContradiction, ChainUnavailable
@@ -180,6 +180,47 @@ class TestPage:
         shop.list(*rows(shop.paid(7), shop.paid(8)))
 
         assert horizon.credits_since(shop.wallet, "0", limit=2).is_full
+
+
+class TestClawbacks:
+    def test_are_read_in_one_order_with_what_was_paid(self, horizon: Horizon, shop: Shop) -> None:
+        usdc = Asset("USDC", shop.chain.payer.public_key)
+        paid = shop.paid(7)
+        sent = shop.paid(8, to=shop.chain.stranger.public_key)
+        taken = shop.paid(9, operations=[Clawback(usdc, shop.wallet, "5")])
+        elsewhere = shop.paid(10, operations=[Clawback(usdc, shop.chain.stranger.public_key, "5")])
+        listed = shop.chain.page(rows(paid, sent, taken, elsewhere))
+        shop.served.add(f"/accounts/{shop.wallet}/operations", listed)
+
+        found = horizon.clawbacks_since(shop.wallet, "0")
+
+        assert [each.canonical_hash for each in found.transactions] == [paid.hash, taken.hash]
+        [debit] = found.transactions[1].debits
+        assert (debit.kind, debit.source, debit.stroops) == ("clawback", shop.wallet, 50_000_000)
+        assert found.cursor == elsewhere.operations[0]["paging_token"]
+
+    def test_by_a_contract_are_among_the_payments(self, horizon: Horizon, shop: Shop) -> None:
+        signed = shop.paid(7, operations=[a_contract_call()])
+        signed.operations[0]["asset_balance_changes"] = [
+            {
+                "asset_type": "credit_alphanum4",
+                "asset_code": "USDC",
+                "asset_issuer": shop.chain.issuer.public_key,
+            }
+            | {"type": "clawback", "from": shop.wallet, "amount": "1.0000000"}
+        ]
+        shop.list(*rows(signed))
+
+        [found] = horizon.payments_since("0", frozenset({shop.wallet})).transactions
+
+        assert [(debit.kind, debit.source) for debit in found.debits] == [("clawback", shop.wallet)]
+
+
+def a_contract_call() -> InvokeHostFunction:
+    contract = Address("CA66Q2WFBND6V4UEB7RD4SAXSVIWMD6RA4X3U32ELVFGXV5PJK4T4VSZ").to_xdr_sc_address()
+    call = xdr.InvokeContractArgs(contract, scval.to_symbol("clawback").sym, [])
+    kind = xdr.HostFunctionType.HOST_FUNCTION_TYPE_INVOKE_CONTRACT
+    return InvokeHostFunction(xdr.HostFunction(kind, invoke_contract=call))
 
 
 class TestCursor:

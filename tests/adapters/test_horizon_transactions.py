@@ -208,10 +208,21 @@ class TestCredits:
         found = self.read(horizon, served, chain.sign(operations, payer=chain.payer))
 
         assert found.credits == ()
-        assert [(debit.source, debit.asset, debit.stroops) for debit in found.debits] == [
-            (chain.payer.public_key, "native", 40_000_000),
-            (wallet, f"USDC:{chain.payer.public_key}", 50_000_000),
+        assert [(debit.kind, debit.source, debit.asset, debit.stroops) for debit in found.debits] == [
+            ("create_claimable_balance", chain.payer.public_key, "native", 40_000_000),
+            ("clawback", wallet, f"USDC:{chain.payer.public_key}", 50_000_000),
         ]
+
+    @pytest.mark.parametrize("edit", [{"from": "stranger"}, {"amount": "4.0000000"}, {"asset_code": "USDT"}])
+    def test_of_a_clawback_are_those_that_were_signed(
+        self, horizon: Horizon, chain: SimpleNamespace, served: Any, edit: dict[str, str]
+    ) -> None:
+        usdc = Asset("USDC", chain.payer.public_key)
+        signed = chain.sign([Clawback(usdc, chain.merchant.public_key, "5")], payer=chain.payer)
+        signed.operations[0].update(edit)
+
+        with pytest.raises(ChainContradiction):
+            self.read(horizon, served, signed)
 
     def test_of_a_contract_call_are_its_transfers_to_accounts(
         self, horizon: Horizon, chain: SimpleNamespace, served: Any
@@ -236,6 +247,7 @@ class TestCredits:
             | {"destination_muxed_id": "483927"},
             {"asset_type": "native", "type": "transfer", "from": payer, "to": wallet, "amount": "1.5000000"},
             {**usdc, "type": "burn", "from": contract, "amount": big},
+            {**usdc, "type": "clawback", "from": wallet, "amount": "0.5000000"},
         ]
 
         found = self.read(horizon, served, signed)
@@ -247,7 +259,11 @@ class TestCredits:
             (0, contract, f"USDC:{issuer}", 20_000_000, 483927),
             (1, payer, "native", 15_000_000, None),
         ]
-        assert [debit.source for debit in found.debits] == [payer, payer]
+        assert [(debit.kind, debit.source) for debit in found.debits] == [
+            ("contract_transfer", payer),
+            ("contract_transfer", payer),
+            ("clawback", wallet),
+        ]
 
 
 class TestContradiction:
