@@ -80,7 +80,7 @@ def format_units(amount: Decimal) -> str:
 
 def display(amount: Decimal) -> str:
     """Return text for people: grouped, at least 2 decimals, zeros beyond them dropped ("1,240.00")."""
-    whole, _, fraction = format_units(abs(amount)).partition(".")
+    whole, _, fraction = format_units(amount.copy_abs()).partition(".")
     fraction = fraction.rstrip("0").ljust(2, "0")
     sign = "\u2212" if amount < 0 else ""
     return f"{sign}{int(whole):,}.{fraction}"

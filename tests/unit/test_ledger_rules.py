@@ -1,0 +1,175 @@
+"""What each fact posts: debits equal credits, each on its account, and a reversal undoes all of it."""
+
+from collections import defaultdict
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal.domain.ledger import rules
+from portal.domain.ledger.rules import Posting, Side, account_id, is_balanced, reversed_postings
+from portal.kernel.money import MAX_STROOPS, from_stroops
+
+MERCHANT, DEBTOR, WALLET = UUID(int=1), UUID(int=2), UUID(int=3)
+KEY = {"merchant_id": MERCHANT, "network": "test", "kind": "wallet", "asset": "native", "owner_id": WALLET}
+
+amounts = st.integers(1, MAX_STROOPS // 4).map(from_stroops)
+shares = st.integers(0, MAX_STROOPS // 4).map(from_stroops)
+postings = st.builds(
+    Posting,
+    st.sampled_from(["wallet", "receivable", "client_credit", "income"]),
+    st.sampled_from([None, DEBTOR, WALLET]),
+    st.sampled_from(Side),
+    amounts,
+)
+
+
+def book(found: list[Posting]) -> dict[tuple[str, UUID | None], Decimal]:
+    """Return each account's change, debits positive."""
+    total: defaultdict[tuple[str, UUID | None], Decimal] = defaultdict(Decimal)
+    for each in found:
+        total[each.kind, each.owner_id] += each.amount if each.side is Side.DEBIT else -each.amount
+    return total
+
+
+class TestAccountId:
+    def test_is_the_same_for_the_same_key_and_in_every_release(self) -> None:
+        assert account_id(**KEY) == account_id(**KEY)
+        assert account_id(**KEY) == UUID("80b967e5-770f-558e-9def-8663c28599b7")
+        assert account_id(**{**KEY, "owner_id": None}) == UUID("5ac89415-1e7b-58ad-b939-c9c978406e7f")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"merchant_id": UUID(int=9)},
+            {"network": "live"},
+            {"kind": "suspense"},
+            {"asset": "USDC:G"},
+            {"owner_id": DEBTOR},
+            {"owner_id": None},
+        ],
+    )
+    def test_differs_when_any_part_of_the_key_does(self, change: dict[str, object]) -> None:
+        assert account_id(**{**KEY, **change}) != account_id(**KEY)
+
+
+class TestBalance:
+    def test_holds_when_debits_equal_credits(self) -> None:
+        assert is_balanced([Posting("wallet", WALLET, Side.DEBIT, Decimal("1")),
+                            Posting("suspense", None, Side.CREDIT, Decimal("0.4")),
+                            Posting("receivable", DEBTOR, Side.CREDIT, Decimal("0.6"))])  # fmt: skip
+
+    def test_is_broken_by_a_single_stroop(self) -> None:
+        assert not is_balanced([Posting("wallet", WALLET, Side.DEBIT, Decimal("1")),
+                                Posting("suspense", None, Side.CREDIT, Decimal("0.9999999"))])  # fmt: skip
+
+    @pytest.mark.parametrize("side", Side)
+    def test_needs_both_sides(self, side: Side) -> None:
+        assert not is_balanced([Posting("wallet", WALLET, side, Decimal("1"))])
+
+    def test_of_nothing_is_none(self) -> None:
+        assert not is_balanced([])
+
+    @given(st.lists(postings, max_size=6))
+    def test_is_that_all_accounts_together_change_by_nothing(self, found: list[Posting]) -> None:
+        assert is_balanced(found) == (bool(found) and sum(book(found).values()) == 0)
+
+
+class TestReversal:
+    @given(st.lists(postings, min_size=1, max_size=6))
+    def test_undoes_every_account_and_reversed_again_is_the_original(self, found: list[Posting]) -> None:
+        reverse = reversed_postings(found)
+
+        assert all(change == 0 for change in book(found + reverse).values())
+        assert [(each.kind, each.owner_id, each.amount) for each in reverse] == [
+            (each.kind, each.owner_id, each.amount) for each in found
+        ]
+        assert reversed_postings(reverse) == found
+        assert is_balanced(reverse) == is_balanced(found)
+
+
+class TestIssue:
+    def test_owes_the_total_and_earns_the_subtotal(self) -> None:
+        found = rules.issue_postings(
+            debtor_id=DEBTOR,
+            total=Decimal("148.6845"),
+            subtotal=Decimal("141"),
+            discount=Decimal("7.05"),
+            tax=Decimal("14.7345"),
+        )
+
+        assert found == [
+            Posting("receivable", DEBTOR, Side.DEBIT, Decimal("148.6845")),
+            Posting("discount", None, Side.DEBIT, Decimal("7.05")),
+            Posting("income", None, Side.CREDIT, Decimal("141")),
+            Posting("tax_payable", None, Side.CREDIT, Decimal("14.7345")),
+        ]
+
+    @given(amounts, shares, shares)
+    def test_balances_whatever_the_tax_and_the_discount(
+        self, subtotal: Decimal, discount: Decimal, tax: Decimal
+    ) -> None:
+        discount = min(discount, subtotal - from_stroops(1))
+        found = rules.issue_postings(
+            debtor_id=DEBTOR, total=subtotal - discount + tax, subtotal=subtotal, discount=discount, tax=tax
+        )
+
+        assert is_balanced(found)
+        assert all(each.amount > 0 for each in found)
+        assert len(found) == 2 + (discount > 0) + (tax > 0)
+
+
+class TestAllocation:
+    def test_pays_the_rest_and_keeps_the_excess_for_the_client(self) -> None:
+        found = rules.allocation_postings(
+            wallet_id=WALLET, debtor_id=DEBTOR, allocated=Decimal("60"), excess=Decimal("2.5")
+        )
+
+        assert found == [
+            Posting("wallet", WALLET, Side.DEBIT, Decimal("62.5")),
+            Posting("receivable", DEBTOR, Side.CREDIT, Decimal("60")),
+            Posting("client_credit", DEBTOR, Side.CREDIT, Decimal("2.5")),
+        ]
+
+    @given(amounts, st.integers(0, 100))
+    def test_books_the_whole_credit_however_it_is_shared(self, credit: Decimal, percent: int) -> None:
+        allocated = from_stroops(int(credit * 10**7) * percent // 100)
+        found = rules.allocation_postings(
+            wallet_id=WALLET, debtor_id=DEBTOR, allocated=allocated, excess=credit - allocated
+        )
+
+        assert is_balanced(found)
+        assert book(found)["wallet", WALLET] == credit
+        assert all(each.amount > 0 for each in found)
+
+
+@pytest.mark.parametrize(
+    ("found", "debited", "credited"),
+    [
+        (
+            rules.short_postings(debtor_id=DEBTOR, rest=Decimal("0.05")),
+            ("rounding", None),
+            ("receivable", DEBTOR),
+        ),
+        (
+            rules.close_postings(debtor_id=DEBTOR, rest=Decimal("0.05")),
+            ("write_off", None),
+            ("receivable", DEBTOR),
+        ),
+        (
+            rules.unmatched_postings(wallet_id=WALLET, amount=Decimal("0.05")),
+            ("wallet", WALLET),
+            ("suspense", None),
+        ),
+    ],
+    ids=["short", "close", "unmatched"],
+)
+def test_a_fact_of_one_amount_moves_it_from_account_to_account(
+    found: list[Posting], debited: tuple[str, UUID | None], credited: tuple[str, UUID | None]
+) -> None:
+    assert found == [
+        Posting(*debited, Side.DEBIT, Decimal("0.05")),
+        Posting(*credited, Side.CREDIT, Decimal("0.05")),
+    ]
