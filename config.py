@@ -7,9 +7,11 @@ looked up in `$VAR_DIR/env`, which `make run` writes, so that commands work as p
 import os
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -37,6 +39,10 @@ class _Environment(BaseSettings):
     REDIS_URL: str
     MONGO_URL: str
     HORIZON_URL: str
+    HORIZON_SECOND_URL: str = ""
+    HORIZON_SECOND_ABOVE: str = Field(default="0", pattern=r"^[0-9]{1,12}(\.[0-9]{1,7})?$")
+    HORIZON_REQUESTS_PER_SECOND: float = Field(default=100.0, ge=0.1, le=10_000)
+    HORIZON_WEB_LOOKUPS: int = Field(default=4, ge=1, le=64)
     STELLAR_NETWORK_PASSPHRASE: str = Field(min_length=1)
     PUBLIC_BASE_URL: str
     TRUSTED_PROXIES: str = ""
@@ -52,12 +58,18 @@ class _Environment(BaseSettings):
     OUTBOX_POLL_MS: int = Field(default=250, ge=10, le=60_000)
     VAR_DIR: str = "var"
 
-    @field_validator("PUBLIC_BASE_URL", "HORIZON_URL")
+    @field_validator("PUBLIC_BASE_URL", "HORIZON_URL", "HORIZON_SECOND_URL")
     @classmethod
     def _is_http(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _has_two_sources(self) -> Self:
+        if self.HORIZON_SECOND_URL and _place(self.HORIZON_SECOND_URL) == _place(self.HORIZON_URL):
+            raise ValueError("HORIZON_SECOND_URL: must be another server than HORIZON_URL")
+        return self
 
     @model_validator(mode="after")
     def _is_fit_for_production(self) -> Self:
@@ -101,6 +113,10 @@ class Config:
     redis_url: str
     mongo_url: str
     horizon_url: str
+    horizon_second_url: str
+    horizon_second_above: Decimal
+    horizon_requests_per_second: float
+    horizon_web_lookups: int
     network_passphrase: str
     public_base_url: str
     trusted_proxies: tuple[str, ...]
@@ -154,6 +170,10 @@ class Config:
             redis_url=env.REDIS_URL,
             mongo_url=env.MONGO_URL,
             horizon_url=env.HORIZON_URL,
+            horizon_second_url=env.HORIZON_SECOND_URL,
+            horizon_second_above=Decimal(env.HORIZON_SECOND_ABOVE),
+            horizon_requests_per_second=env.HORIZON_REQUESTS_PER_SECOND,
+            horizon_web_lookups=env.HORIZON_WEB_LOOKUPS,
             network_passphrase=env.STELLAR_NETWORK_PASSPHRASE,
             public_base_url=env.PUBLIC_BASE_URL,
             trusted_proxies=_split(env.TRUSTED_PROXIES),
@@ -190,6 +210,12 @@ def gather_environment(environ: dict[str, str]) -> dict[str, str]:
                 if separator and name and not merged.get(name):
                     merged[name] = value
     return {name: value for name, value in merged.items() if value != ""}
+
+
+def _place(url: str) -> tuple[str, int | None]:
+    """Return the server that a URL names: the same host and port are the same opinion twice."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _split(text: str) -> tuple[str, ...]:

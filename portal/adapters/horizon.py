@@ -7,11 +7,14 @@ see `horizon_records`. Every method may raise ChainUnavailable (ask again later)
 import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlsplit
 
 from portal.adapters import horizon_http
 from portal.adapters.horizon_accounts import read_account
+from portal.adapters.horizon_budget import Budget, LocalBudget
 from portal.adapters.horizon_envelope import read_envelope
 from portal.adapters.horizon_fields import DIGITS, Record, moment, natural, require
 from portal.adapters.horizon_records import merge_effect_stroops, observe, read_transaction
@@ -47,12 +50,13 @@ class Horizon(ChainSource):
         *,
         passphrase: str,
         timeout_seconds: float = 3.0,
-        requests_per_second: float = 100.0,
-        burst: int = 200,
+        budget: Budget | None = None,
     ) -> None:
+        """Without a `budget` it keeps one of its own, for this process alone."""
         self._http = horizon_http.HorizonHttp(
-            url, timeout_seconds=timeout_seconds, requests_per_second=requests_per_second, burst=burst
+            url, timeout_seconds=timeout_seconds, budget=budget or LocalBudget()
         )
+        self.host = urlsplit(url).netloc
         self._passphrase = passphrase
         self._is_known = False
 
@@ -75,7 +79,7 @@ class Horizon(ChainSource):
         operations: Sequence[object] = ()
         if record["successful"]:
             operations = self._operations(transaction_hash, len(envelope.operations), deadline)
-        return observe(record, envelope, operations, self._merges(deadline))
+        return self._attributed(observe(record, envelope, operations, self._merges(deadline)))
 
     def operations(self, transaction_hash: str) -> tuple[Record, ...]:
         """Return Horizon's own JSON of all operations of a transaction, unchecked: for display alone."""
@@ -204,8 +208,8 @@ class Horizon(ChainSource):
             except ChainUnavailable:
                 if consumed == 0:
                     raise
-                # What was read so far counts; the next call begins here and meets the failure first.
-                return Page(tuple(transactions), tuple(refused), position, consumed, False, last_closed_at)
+                # What was read so far counts; more follows, so the next call begins here and meets the failure.
+                return Page(tuple(transactions), tuple(refused), position, consumed, True, last_closed_at)
             else:
                 last_closed_at = closed_at
             consumed, position = consumed + len(group), token
@@ -231,6 +235,9 @@ class Horizon(ChainSource):
             return records, len(records) >= asked
         raise ChainUnavailable("even the smallest page of Horizon is too large")
 
+    def _attributed(self, transaction: ObservedTransaction) -> ObservedTransaction:
+        return replace(transaction, sources=(self.host,))
+
     def _complete(self, transaction_hash: str, group: list[Record]) -> ObservedTransaction:
         """Return the whole transaction of a page's records, from the page alone when it holds all of it."""
         joined = group[0].get("transaction")
@@ -238,7 +245,7 @@ class Horizon(ChainSource):
             record, envelope = read_transaction(joined, self._passphrase)
             require(transaction_hash in envelope.hashes, "transaction_hash")
             operations = [_without_join(record) for record in group]
-            return observe(record, envelope, operations, self._merges(None))
+            return self._attributed(observe(record, envelope, operations, self._merges(None)))
         require(_HASH.fullmatch(transaction_hash) is not None, "transaction_hash")
         found = self.find_transaction(transaction_hash)
         if found is None:

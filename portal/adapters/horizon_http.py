@@ -1,12 +1,11 @@
 """Speak HTTP with one Horizon: bounded in time, size and pace, and never anywhere but there.
 
-One client is shared by all threads of a process. A token bucket keeps the pace, 429 closes the door for as
-long as Horizon asks, and a circuit breaker lets a dead Horizon be probed by one request at a time.
+One client is shared by all threads of a process. Its budget (`horizon_budget`) keeps the pace, obeys 429 and
+lets a dead Horizon be probed by one request at a time.
 """
 
 import json
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,19 +14,14 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from portal.adapters.horizon_budget import CLOSED_SECONDS_MAX, Admission, Budget
 from portal.kernel.chain import ChainUnavailable
 
 # Design, section 6: an answer above 2 MB is refused. A page of 200 payments without joins has about 0.3 MB.
 BODY_BYTES_MAX = 2 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _CONNECTIONS_MAX = 8
-# Five failures in a row are no accident; the first rest is short because most failures of Horizon are.
-_BREAKER_FAILURES_MAX = 5
-_BREAKER_REST_SECONDS = 2.0
-_BREAKER_REST_SECONDS_MAX = 15.0
-_PROBE_SECONDS = 10.0
 _RETRY_AFTER_SECONDS_DEFAULT = 5.0
-_RETRY_AFTER_SECONDS_MAX = 300.0
 
 
 class BodyTooLarge(ChainUnavailable):
@@ -42,72 +36,6 @@ class Answer:
     body: dict[str, Any]
 
 
-class _Pace:
-    """A token bucket: `take` returns the seconds to wait, or None when that is too long."""
-
-    def __init__(self, per_second: float, burst: int, monotonic: Callable[[], float]) -> None:
-        self._per_second, self._burst, self._monotonic = per_second, float(burst), monotonic
-        self._tokens, self._filled_at = float(burst), monotonic()
-        self._lock = threading.Lock()
-
-    def take(self, wait_seconds_max: float) -> float | None:
-        with self._lock:
-            now = self._monotonic()
-            self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._per_second)
-            self._filled_at = now
-            wait_seconds = max(0.0, (1 - self._tokens) / self._per_second)
-            if wait_seconds > wait_seconds_max:
-                return None
-            self._tokens -= 1
-            return wait_seconds
-
-
-class _Breaker:
-    """Closed, open, half-open; `door` raises while it is open and lets one probe through afterwards."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._closed_until = 0.0
-        self._rest_seconds = _BREAKER_REST_SECONDS
-        self._probing_until = 0.0
-
-    def door(self) -> None:
-        with self._lock:
-            now = self._monotonic()
-            wait_seconds = self._closed_until - now
-            if wait_seconds > 0:
-                raise ChainUnavailable(
-                    "Horizon is left in peace for a while", retry_after_seconds=wait_seconds
-                )
-            if self._failures >= _BREAKER_FAILURES_MAX:
-                if now < self._probing_until:
-                    raise ChainUnavailable("Horizon is being probed", retry_after_seconds=1.0)
-                # Limited in time, so that a probe whose thread died does not hold the door for ever.
-                self._probing_until = now + _PROBE_SECONDS
-
-    def succeeded(self) -> None:
-        with self._lock:
-            self._failures, self._probing_until, self._rest_seconds = 0, 0.0, _BREAKER_REST_SECONDS
-
-    def failed(self) -> None:
-        with self._lock:
-            now = self._monotonic()
-            self._failures += 1
-            self._probing_until = 0.0
-            # Requests that were under way when the door closed fail too and must not lengthen the rest.
-            if self._failures >= _BREAKER_FAILURES_MAX and now >= self._closed_until:
-                self._closed_until = now + self._rest_seconds
-                self._rest_seconds = min(self._rest_seconds * 2, _BREAKER_REST_SECONDS_MAX)
-
-    def asked_to_wait(self, seconds: float) -> None:
-        """429 is no failure of Horizon: the door closes, the count of failures stays."""
-        with self._lock:
-            self._probing_until = 0.0
-            self._closed_until = max(self._closed_until, self._monotonic() + seconds)
-
-
 class HorizonHttp:
     """GET and POST against the one configured Horizon."""
 
@@ -116,15 +44,13 @@ class HorizonHttp:
         url: str,
         *,
         timeout_seconds: float,
-        requests_per_second: float,
-        burst: int,
+        budget: Budget,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
         self._monotonic = monotonic
-        self._pace = _Pace(requests_per_second, burst, monotonic)
-        self._breaker = _Breaker(monotonic)
+        self._budget = budget
         self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS_MAX, retries=False)
 
     def deadline(self, within_seconds: float | None) -> float | None:
@@ -150,22 +76,19 @@ class HorizonHttp:
         deadline = now + self._timeout_seconds if limit is None else min(limit, now + self._timeout_seconds)
         if deadline <= now:
             raise ChainUnavailable("no time is left to ask Horizon")
-        self._breaker.door()
+        # What waits for its turn longer than half its time would hardly be answered in the rest.
+        admission = self._budget.enter((deadline - now) / 2)
         try:
-            wait_seconds = self._pace.take(self._timeout_seconds / 2)
-            if wait_seconds is None:
-                self._breaker.asked_to_wait(0)
-                raise ChainUnavailable("too many requests to Horizon at once", retry_after_seconds=1.0)
-            if wait_seconds > 0:
-                time.sleep(wait_seconds)
+            if admission.wait_seconds > 0:
+                time.sleep(admission.wait_seconds)
             status, headers, octets = self._exchange(method, target, body, deadline)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            self._breaker.failed()
+            self._budget.failed()
             raise ChainUnavailable(f"Horizon does not answer: {type(error).__name__}") from error
         except BodyTooLarge:
-            self._breaker.succeeded()
+            self._budget.succeeded(admission)
             raise
-        return self._judge(status, headers, octets)
+        return self._judge(admission, status, headers, octets)
 
     def _exchange(
         self, method: str, target: str, body: bytes | None, deadline: float
@@ -213,10 +136,10 @@ class HorizonHttp:
             else:
                 response.close()
 
-    def _judge(self, status: int, headers: Mapping[str, str], octets: bytes) -> Answer:
+    def _judge(self, admission: Admission, status: int, headers: Mapping[str, str], octets: bytes) -> Answer:
         if status == 429:
             seconds = _retry_after(headers)
-            self._breaker.asked_to_wait(seconds)
+            self._budget.close(seconds)
             raise ChainUnavailable("Horizon asks for a slower pace", retry_after_seconds=seconds)
         if status not in {200, 400, 404, 410}:
             self._fail(f"Horizon answered {status}")
@@ -225,11 +148,14 @@ class HorizonHttp:
             self._fail("the answer of Horizon is not a JSON object")
         if status != 200 and body.get("status") != status:
             self._fail(f"Horizon answered {status} without its problem document")
-        self._breaker.succeeded()
+        self._budget.succeeded(admission)
+        pause_seconds = _pause_after(headers)
+        if pause_seconds is not None:
+            self._budget.slow(pause_seconds)
         return Answer(status, body)
 
     def _fail(self, detail: str) -> Never:
-        self._breaker.failed()
+        self._budget.failed()
         raise ChainUnavailable(detail)
 
 
@@ -267,7 +193,25 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _retry_after(headers: Mapping[str, str]) -> float:
     """Return the seconds Horizon asks to wait, within bounds; a date is not worth parsing for a wait."""
     for name in ("Retry-After", "X-RateLimit-Reset"):
-        text = headers.get(name, "")
-        if text.isascii() and text.isdigit():
-            return min(float(text[:6]), _RETRY_AFTER_SECONDS_MAX) or 1.0
+        seconds = _count(headers, name)
+        if seconds is not None:
+            return min(float(seconds), CLOSED_SECONDS_MAX) or 1.0
     return _RETRY_AFTER_SECONDS_DEFAULT
+
+
+def _pause_after(headers: Mapping[str, str]) -> float | None:
+    """Return when the next request may go out after an answer that used the allowance up, else None.
+
+    Horizon's reset is the time until the whole allowance is back, so one request of it is back after a share.
+    """
+    if _count(headers, "X-RateLimit-Remaining") != 0:
+        return None
+    reset_seconds = _count(headers, "X-RateLimit-Reset")
+    if reset_seconds is None:
+        return _RETRY_AFTER_SECONDS_DEFAULT
+    return min(reset_seconds / (_count(headers, "X-RateLimit-Limit") or 1), CLOSED_SECONDS_MAX)
+
+
+def _count(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name, "")
+    return int(text[:9]) if text.isascii() and text.isdigit() else None

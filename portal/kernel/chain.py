@@ -33,6 +33,12 @@ class ChainContradiction(Unavailable):
     code = "chain_contradiction"
 
 
+class NotConfirmed(ChainUnavailable):
+    """One source has the transaction and the second, which must agree, does not have it (yet)."""
+
+    code = "not_confirmed"
+
+
 class SubmissionRefused(Unavailable):
     """The network refused a submitted envelope; `result_codes` as Horizon names them, transaction's first."""
 
@@ -98,6 +104,8 @@ class ObservedTransaction:
     debits: tuple[Debit, ...]
     raw: dict[str, object] = field(compare=False, repr=False)
     """The source's own JSON of the transaction with all its `operations`: the evidence."""
+    sources: tuple[str, ...] = field(default=(), compare=False)
+    """The hosts that said so; two where a second source had to agree and did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from stellar_sdk import Asset, Keypair, Payment
 
 from portal.adapters import horizon_http
 from portal.adapters.horizon import Horizon
+from portal.adapters.horizon_budget import LocalBudget
 from portal.adapters.horizon_http import HorizonHttp
 from portal.kernel.chain import ChainContradiction, ChainUnavailable, SubmissionRefused
 
@@ -75,7 +76,7 @@ class TestAnswer:
     @pytest.mark.parametrize("drip", [False, True])
     def test_that_comes_slowly_is_given_up_in_time(self, served: Any, drip: bool) -> None:
         served.delay_seconds, served.drip = (0.0, True) if drip else (4.0, False)
-        http = HorizonHttp(served.url, timeout_seconds=0.3, requests_per_second=100, burst=10)
+        http = HorizonHttp(served.url, timeout_seconds=0.3, budget=LocalBudget(per_second=100, burst=10))
         started = time.monotonic()
 
         with pytest.raises(ChainUnavailable):
@@ -114,7 +115,12 @@ class TestAnswer:
 class TestPace:
     def test_of_429_is_obeyed_until_its_time_has_passed(self, served: Any) -> None:
         clock = Clock()
-        http = HorizonHttp(served.url, timeout_seconds=1, requests_per_second=100, burst=10, monotonic=clock)
+        http = HorizonHttp(
+            served.url,
+            timeout_seconds=1,
+            budget=LocalBudget(per_second=100, burst=10, monotonic=clock),
+            monotonic=clock,
+        )
         served.add("/fee_stats", {"status": 429}, status=429, headers={"Retry-After": "7"})
 
         with pytest.raises(ChainUnavailable) as first:
@@ -131,7 +137,12 @@ class TestPace:
 
     def test_of_the_bucket_refuses_what_would_wait_too_long(self, served: Any) -> None:
         clock = Clock()
-        http = HorizonHttp(served.url, timeout_seconds=1, requests_per_second=1, burst=2, monotonic=clock)
+        http = HorizonHttp(
+            served.url,
+            timeout_seconds=1,
+            budget=LocalBudget(per_second=1, burst=2, monotonic=clock),
+            monotonic=clock,
+        )
 
         http.get("/")
         http.get("/")
@@ -145,7 +156,12 @@ class TestPace:
 class TestBreaker:
     def test_opens_after_five_failures_and_lets_one_probe_through(self, served: Any) -> None:
         clock = Clock()
-        http = HorizonHttp(served.url, timeout_seconds=1, requests_per_second=99, burst=99, monotonic=clock)
+        http = HorizonHttp(
+            served.url,
+            timeout_seconds=1,
+            budget=LocalBudget(per_second=99, burst=99, monotonic=clock),
+            monotonic=clock,
+        )
         served.add("/bad", {"status": 500}, status=500)
         for _ in range(5):
             with pytest.raises(ChainUnavailable):
@@ -249,7 +265,7 @@ class TestAccount:
 
 
 def test_the_largest_body_is_two_megabytes(served: Any) -> None:
-    http = HorizonHttp(served.url, timeout_seconds=2, requests_per_second=99, burst=99)
+    http = HorizonHttp(served.url, timeout_seconds=2, budget=LocalBudget(per_second=99, burst=99))
     served.add("/fits", b'{"x":"' + b"a" * (horizon_http.BODY_BYTES_MAX - 8) + b'"}')
 
     assert http.get("/fits").status == 200
