@@ -8,15 +8,16 @@ from portal.db import claim_batch, run_transaction
 from portal.domain.payments.models import Submission
 from portal.domain.payments.submissions import LEASE_SECONDS
 from portal.flows.record_observed import RECORD_FAILURES, is_outage
-from portal.flows.submit_hash import retry_submission
+from portal.flows.submit_hash import LOOK_UP_SECONDS, retry_submission
 from portal.kernel.refs import to_ref
 
 log = structlog.get_logger()
-BATCH = 20
+# Every look-up of a batch may take its whole time, and two are left for the writing: the lease outlives it.
+BATCH = int(LEASE_SECONDS / LOOK_UP_SECONDS) - 2
 
 
 def run_once(now: datetime, *, network: str) -> int:
-    """Look once for each of up to 20 due submissions and return how many there were."""
+    """Look once for each submission of a due batch and return how many there were."""
     conditions = (Submission.state == "CHECKING") & (Submission.network == network)
     _, rows = run_transaction(
         lambda: claim_batch(
