@@ -7,7 +7,7 @@ JOBS ?= auto
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check format bench shots assets lock clean
+.PHONY: help run test test-long mutate check format bench shots assets lock clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 20
@@ -23,6 +23,10 @@ test:  ## Run the tests (the long ones are left out)
 test-long:  ## Run the tests that take minutes
 	@$(SET_UP) --dev --browser
 	@$(BIN)/pytest -n $(JOBS) -m long $(ARGS)
+
+mutate:  ## Change the rules about money bit by bit: the tests must notice
+	@$(SET_UP) --dev
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 check:  ## Format, lint, types, templates and architecture, changing nothing
 	@$(SET_UP) --dev

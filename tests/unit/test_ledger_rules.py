@@ -72,23 +72,6 @@ class TestBalance:
     def test_of_nothing_is_none(self) -> None:
         assert not is_balanced([])
 
-    @given(st.lists(postings, max_size=6))
-    def test_is_that_all_accounts_together_change_by_nothing(self, found: list[Posting]) -> None:
-        assert is_balanced(found) == (bool(found) and sum(book(found).values()) == 0)
-
-
-class TestReversal:
-    @given(st.lists(postings, min_size=1, max_size=6))
-    def test_undoes_every_account_and_reversed_again_is_the_original(self, found: list[Posting]) -> None:
-        reverse = reversed_postings(found)
-
-        assert all(change == 0 for change in book(found + reverse).values())
-        assert [(each.kind, each.owner_id, each.amount) for each in reverse] == [
-            (each.kind, each.owner_id, each.amount) for each in found
-        ]
-        assert reversed_postings(reverse) == found
-        assert is_balanced(reverse) == is_balanced(found)
-
 
 class TestIssue:
     def test_owes_the_total_and_earns_the_subtotal(self) -> None:
@@ -107,19 +90,6 @@ class TestIssue:
             Posting("tax_payable", None, Side.CREDIT, Decimal("14.7345")),
         ]
 
-    @given(amounts, shares, shares)
-    def test_balances_whatever_the_tax_and_the_discount(
-        self, subtotal: Decimal, discount: Decimal, tax: Decimal
-    ) -> None:
-        discount = min(discount, subtotal - from_stroops(1))
-        found = rules.issue_postings(
-            debtor_id=DEBTOR, total=subtotal - discount + tax, subtotal=subtotal, discount=discount, tax=tax
-        )
-
-        assert is_balanced(found)
-        assert all(each.amount > 0 for each in found)
-        assert len(found) == 2 + (discount > 0) + (tax > 0)
-
 
 class TestAllocation:
     def test_pays_the_rest_and_keeps_the_excess_for_the_client(self) -> None:
@@ -133,16 +103,48 @@ class TestAllocation:
             Posting("client_credit", DEBTOR, Side.CREDIT, Decimal("2.5")),
         ]
 
-    @given(amounts, st.integers(0, 100))
-    def test_books_the_whole_credit_however_it_is_shared(self, credit: Decimal, percent: int) -> None:
-        allocated = from_stroops(int(credit * 10**7) * percent // 100)
-        found = rules.allocation_postings(
-            wallet_id=WALLET, debtor_id=DEBTOR, allocated=allocated, excess=credit - allocated
-        )
 
-        assert is_balanced(found)
-        assert book(found)["wallet", WALLET] == credit
-        assert all(each.amount > 0 for each in found)
+@given(st.lists(postings, max_size=6))
+def test_balance_means_that_all_accounts_together_change_by_nothing(found: list[Posting]) -> None:
+    assert is_balanced(found) == (bool(found) and sum(book(found).values()) == 0)
+
+
+@given(st.lists(postings, min_size=1, max_size=6))
+def test_a_reversal_undoes_every_account_and_reversed_again_is_the_original(found: list[Posting]) -> None:
+    reverse = reversed_postings(found)
+
+    assert all(change == 0 for change in book(found + reverse).values())
+    assert [(each.kind, each.owner_id, each.amount) for each in reverse] == [
+        (each.kind, each.owner_id, each.amount) for each in found
+    ]
+    assert reversed_postings(reverse) == found
+    assert is_balanced(reverse) == is_balanced(found)
+
+
+@given(amounts, shares, shares)
+def test_an_issue_balances_whatever_the_tax_and_the_discount(
+    subtotal: Decimal, discount: Decimal, tax: Decimal
+) -> None:
+    discount = min(discount, subtotal - from_stroops(1))
+    found = rules.issue_postings(
+        debtor_id=DEBTOR, total=subtotal - discount + tax, subtotal=subtotal, discount=discount, tax=tax
+    )
+
+    assert is_balanced(found)
+    assert all(each.amount > 0 for each in found)
+    assert len(found) == 2 + (discount > 0) + (tax > 0)
+
+
+@given(amounts, st.integers(0, 100))
+def test_an_allocation_books_the_whole_credit_however_it_is_shared(credit: Decimal, percent: int) -> None:
+    allocated = from_stroops(int(credit * 10**7) * percent // 100)
+    found = rules.allocation_postings(
+        wallet_id=WALLET, debtor_id=DEBTOR, allocated=allocated, excess=credit - allocated
+    )
+
+    assert is_balanced(found)
+    assert book(found)["wallet", WALLET] == credit
+    assert all(each.amount > 0 for each in found)
 
 
 @pytest.mark.parametrize(

@@ -34,15 +34,6 @@ wide_amounts = st.integers(-WIDE_STROOPS, WIDE_STROOPS).map(from_stroops)
 
 
 class TestParsing:
-    @given(st.integers(1, MAX_STROOPS))
-    def test_gives_every_amount_of_the_ledger_back(self, stroops: int) -> None:
-        whole, rest = divmod(stroops, 10_000_000)
-
-        parsed = parse_amount(f"{whole}.{rest:07d}")
-
-        assert Fraction(parsed) == stroops * STROOP
-        assert parsed.as_tuple().exponent == -7
-
     @pytest.mark.parametrize(
         ("text", "amount"),
         [
@@ -90,16 +81,6 @@ class TestParsing:
 
 
 class TestStroops:
-    @given(st.integers(-WIDE_STROOPS, WIDE_STROOPS))
-    def test_come_back_exactly(self, stroops: int) -> None:
-        amount = from_stroops(stroops)
-
-        assert Fraction(amount) == stroops * STROOP
-        assert amount.as_tuple().exponent == -7
-        back = to_stroops(amount)
-        assert back == stroops
-        assert type(back) is int
-
     def test_reach_as_far_as_the_ledger(self) -> None:
         assert MAX_STROOPS == 9_223_372_036_854_775_807
         assert to_stroops(MAX_AMOUNT) == MAX_STROOPS
@@ -126,42 +107,14 @@ class TestRounding:
     def test_is_half_up_to_seven_places(self, amount: str, rounded: str) -> None:
         assert f"{round_half_up(Decimal(amount)):f}" == rounded
 
-    @given(amounts, st.decimals(0, 1000, places=6))
-    def test_of_a_product_errs_by_half_a_stroop_at_most(self, price: Decimal, quantity: Decimal) -> None:
-        product = multiply(price, quantity)
-
-        error = Fraction(product) - Fraction(price) * Fraction(quantity)
-        assert -STROOP / 2 < error <= STROOP / 2
-        assert product == multiply(quantity, price)
-        assert product.as_tuple().exponent == -7
-
 
 class TestText:
-    @given(wide_amounts)
-    def test_of_programs_has_all_seven_places(self, amount: Decimal) -> None:
-        text = format_units(amount)
-
-        assert Decimal(text) == amount
-        assert len(text.partition(".")[2]) == 7
-        assert "E" not in text
-
-    @given(amounts)
-    def test_of_programs_can_be_read_back(self, amount: Decimal) -> None:
-        assert parse_amount(format_units(amount)) == amount
-
     @pytest.mark.parametrize(
         ("amount", "text"),
         [("60", "60.0000000"), ("0", "0.0000000"), ("1E+3", "1000.0000000"), ("0.0000001", "0.0000001")],
     )
     def test_of_programs_is_plain(self, amount: str, text: str) -> None:
         assert format_units(Decimal(amount)) == text
-
-    @given(wide_amounts)
-    def test_of_people_loses_nothing(self, amount: Decimal) -> None:
-        text = display(amount)
-
-        assert Decimal(text.replace(",", "").replace("\u2212", "-")) == amount
-        assert 2 <= len(text.partition(".")[2]) <= 7
 
     @pytest.mark.parametrize(
         ("amount", "text"),
@@ -210,6 +163,59 @@ class TestSettlement:
     def test_of_an_impossible_invoice_is_refused(self, due: str, received: str) -> None:
         with pytest.raises(AssertionError):
             settlement_for(due=Decimal(due), received=Decimal(received))
+
+
+@given(st.integers(1, MAX_STROOPS))
+def test_parsing_gives_every_amount_of_the_ledger_back(stroops: int) -> None:
+    whole, rest = divmod(stroops, 10_000_000)
+
+    parsed = parse_amount(f"{whole}.{rest:07d}")
+
+    assert Fraction(parsed) == stroops * STROOP
+    assert parsed.as_tuple().exponent == -7
+
+
+@given(st.integers(-WIDE_STROOPS, WIDE_STROOPS))
+def test_stroops_come_back_exactly(stroops: int) -> None:
+    amount = from_stroops(stroops)
+
+    assert Fraction(amount) == stroops * STROOP
+    assert amount.as_tuple().exponent == -7
+    back = to_stroops(amount)
+    assert back == stroops
+    assert type(back) is int
+
+
+@given(amounts, st.decimals(0, 1000, places=6))
+def test_a_rounded_product_errs_by_half_a_stroop_at_most(price: Decimal, quantity: Decimal) -> None:
+    product = multiply(price, quantity)
+
+    error = Fraction(product) - Fraction(price) * Fraction(quantity)
+    assert -STROOP / 2 < error <= STROOP / 2
+    assert product == multiply(quantity, price)
+    assert product.as_tuple().exponent == -7
+
+
+@given(wide_amounts)
+def test_text_for_programs_has_all_seven_places(amount: Decimal) -> None:
+    text = format_units(amount)
+
+    assert Decimal(text) == amount
+    assert len(text.partition(".")[2]) == 7
+    assert "E" not in text
+
+
+@given(amounts)
+def test_text_for_programs_can_be_read_back(amount: Decimal) -> None:
+    assert parse_amount(format_units(amount)) == amount
+
+
+@given(wide_amounts)
+def test_text_for_people_loses_nothing(amount: Decimal) -> None:
+    text = display(amount)
+
+    assert Decimal(text.replace(",", "").replace("\u2212", "-")) == amount
+    assert 2 <= len(text.partition(".")[2]) <= 7
 
 
 @pytest.mark.parametrize(
