@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 Role = Literal["web", "worker", "owner"]
@@ -60,7 +60,9 @@ class _Environment(BaseSettings):
 
     @field_validator("PUBLIC_BASE_URL", "HORIZON_URL", "HORIZON_SECOND_URL")
     @classmethod
-    def _is_http(cls, value: str) -> str:
+    def _is_http(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "HORIZON_SECOND_URL":
+            return value
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")

@@ -9,6 +9,7 @@ from portal.domain.invoices import models as invoices
 from portal.domain.ledger import models as ledger
 from portal.domain.merchants import models as merchants
 from portal.domain.payments import models as payments
+from portal.domain.refunds import models as refunds
 
 __all__ = [
     "api_keys",
@@ -20,4 +21,5 @@ __all__ = [
     "ledger",
     "merchants",
     "payments",
+    "refunds",
 ]

@@ -28,6 +28,7 @@ PREFIXES = frozenset(
         "vch",
         "ntc",
         "sub",
+        "ext",
     }
 )
 # The first of 26 characters carries 3 bits, so it is at most 7.

@@ -33,6 +33,19 @@ INSERT INTO idempotency_keys (merchant_id, network, route, key, body_hash, respo
     VALUES (:merchant, 'test', '/r', md5(random()::text), 'x', 201, '{}', '');
 INSERT INTO event_feed (merchant_id, network, seq, event_id)
     SELECT merchant_id, network, 1, id FROM events WHERE merchant_id = :merchant ORDER BY id LIMIT 1;
+INSERT INTO external_payments (id, merchant_id, network, invoice_id, asset, amount, method, reason, received_on)
+    SELECT gen_random_uuid(), merchant_id, network, id, asset, 1, 'cash', 'paid at the counter', current_date
+    FROM invoices WHERE merchant_id = :merchant LIMIT 1;
+INSERT INTO clawbacks (id, merchant_id, network, transaction_id, operation_index, wallet_id, asset, amount)
+    SELECT gen_random_uuid(), merchant_id, network, transaction_id, 0, wallet_id, asset, 1
+    FROM payments WHERE merchant_id = :merchant LIMIT 1;
+INSERT INTO refunds (id, merchant_id, network, payment_id, wallet_id, source, destination, asset, amount, reason,
+        status, next_attempt_at)
+    SELECT gen_random_uuid(), merchant_id, network, id, wallet_id, destination, sender, asset, 1, 'sent twice',
+        'PENDING', now()
+    FROM payments WHERE merchant_id = :merchant LIMIT 1;
+INSERT INTO book_checks (id, merchant_id, network, checked_at, invoices, payments, accounts)
+    VALUES (gen_random_uuid(), :merchant, 'test', now(), 0, 0, 0);
 INSERT INTO watch_cursors (network, scope, cursor, checked_at) VALUES ('test', :address, '0', now());
 INSERT INTO watch_failures (id, network, scope, paging_token, transaction_hash, error)
     VALUES (gen_random_uuid(), 'test', :address, '0', 'x', 'x');

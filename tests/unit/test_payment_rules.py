@@ -8,13 +8,13 @@ import pytest
 from stdnum import damm
 
 from portal.domain.payments import rules
+from portal.domain.payments.explaining import explain_for_invoice
 from portal.domain.payments.rules import (
     Context,
     InvoiceFacts,
     MerchantPolicy,
     Outcome,
     candidate_references,
-    explain_for_invoice,
     judge,
     parse_hash,
 )

@@ -140,6 +140,7 @@ class Payment(Shape):
     closed_at: str
     flags: list[str]
     allocations: list[Allocation]
+    refunded: Amount
     rules: list[Rule]
     created_at: str
 

@@ -22,7 +22,8 @@ class Event(Base):
         CheckConstraint("version > 0", "version_positive"),
         network_check(),
         CheckConstraint(
-            "aggregate_type IN ('invoice', 'payment', 'client', 'api_key', 'wallet')", "aggregate_known"
+            "aggregate_type IN ('invoice', 'payment', 'client', 'api_key', 'wallet', 'refund')",
+            "aggregate_known",
         ),
         ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
         Index("ix_events_merchant_id_network_type_id", "merchant_id", "network", "type", "id"),

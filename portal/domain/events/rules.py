@@ -4,6 +4,7 @@
 CONSUMERS_BY_AGGREGATE: dict[str, tuple[str, ...]] = {
     "invoice": ("feed", "mirror", "cache"),
     "payment": ("feed", "mirror"),
+    "refund": ("feed", "mirror"),
     "client": ("feed",),
     "api_key": ("feed",),
     "wallet": ("feed",),

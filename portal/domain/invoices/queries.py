@@ -90,6 +90,18 @@ def list_for_update_by_pay_ref(
     return db.session.scalars(statement).all()
 
 
+def list_for_update(*, merchant_id: UUID, network: str, invoice_ids: Sequence[UUID]) -> Sequence[Invoice]:
+    """Lock the merchant's invoices with these ids, in the order of their ids; unknown ones are left out."""
+    statement = (
+        tenant(Invoice, merchant_id)
+        .where(Invoice.network == network, Invoice.id.in_(invoice_ids))
+        .order_by(Invoice.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return db.session.scalars(statement).all()
+
+
 def resolve_checkout(token: str) -> tuple[UUID, UUID] | None:
     """Return (merchant id, invoice id) of a checkout token, before any tenant is known."""
     row = db.session.execute(

@@ -1,5 +1,6 @@
 """Money arriving at an invoice, and what its books say when it will not arrive."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -12,46 +13,69 @@ from portal.domain.ledger import queries as ledger_queries
 from portal.domain.ledger import rules as postings
 from portal.domain.ledger import service as ledger
 
+# What an invoice's money says of it; other flags (readiness_unknown) are no business of a payment.
+MONEY_FLAGS = frozenset({"late", "short", "duplicate", "overpaid", "reversed"})
 
-def receive(
+
+def settle(
     invoice: Invoice,
     *,
-    amount: Decimal,
-    excess: Decimal,
-    flags: tuple[str, ...],
-    paid_at: datetime,
+    received: Decimal,
+    overpaid_by: Decimal,
+    flags: Iterable[str],
+    paid_at: datetime | None,
     now: datetime,
 ) -> WrittenInvoice | None:
-    """Add allocated money (units of the invoice's asset) to a locked invoice and move its status.
+    """Write what a locked invoice has received and was overpaid by (units of its asset), and move its status.
 
-    Allocation rows and their journals are the caller's; returns None when nothing about the invoice changed.
+    `flags` are those its money explains (late, short, duplicate). Allocation rows and journals are the
+    caller's; returns None when nothing about the invoice changed. Money that is taken away again leaves a paid
+    invoice PAID with the flag `reversed` (design, section 5).
     """
-    assert amount >= 0 and excess >= 0, (amount, excess)
-    new_flags = sorted({*invoice.flags, *flags})
-    if amount == 0 and excess == 0 and new_flags == sorted(invoice.flags):
+    assert 0 <= received <= invoice.amount and overpaid_by >= 0, (received, overpaid_by)
+    gained, more_excess = received - invoice.amount_received, overpaid_by > invoice.overpaid_by
+    was_whole = invoice.status == InvoiceStatus.PAID and invoice.amount_received == invoice.amount
+    is_whole = received == invoice.amount
+    changes = _money_flags(invoice, flags, overpaid_by, is_whole)
+    paid_at = (paid_at or invoice.paid_at or now) if is_whole else invoice.paid_at
+    after = (received, overpaid_by, changes, paid_at)
+    if after == (invoice.amount_received, invoice.overpaid_by, invoice.flags, invoice.paid_at):
         return None
-    invoice.amount_received += amount
-    invoice.overpaid_by += excess
-    assert invoice.amount_received <= invoice.amount, invoice.id
-    invoice.flags = new_flags
     was_expired = invoice.status == InvoiceStatus.EXPIRED
-    if was_expired and amount > 0:
+    if was_expired and gained != 0:
         _reopen_books(invoice, now)
-    became_paid = invoice.amount_received == invoice.amount and invoice.status != InvoiceStatus.PAID
-    if became_paid:
+    invoice.amount_received, invoice.overpaid_by, invoice.flags = received, overpaid_by, changes
+    invoice.paid_at = paid_at
+    if is_whole and invoice.status != InvoiceStatus.PAID:
         check_transition(invoice.status, InvoiceStatus.PAID)
         invoice.status = InvoiceStatus.PAID.value
-        invoice.paid_at = paid_at
         invoice.closed_at = None
-    elif was_expired and amount > 0:
+    elif was_expired and gained != 0:
         write_off(invoice, now)
+    return _announce(
+        invoice, became_whole=is_whole and not was_whole, gained=gained, more=more_excess, now=now
+    )
+
+
+def _money_flags(invoice: Invoice, flags: Iterable[str], overpaid_by: Decimal, is_whole: bool) -> list[str]:
+    found = {*flags} | {flag for flag in invoice.flags if flag not in MONEY_FLAGS}
+    if overpaid_by > 0:
+        found.add("overpaid")
+    if invoice.status == InvoiceStatus.PAID and not is_whole:
+        found.add("reversed")
+    return sorted(found)
+
+
+def _announce(
+    invoice: Invoice, *, became_whole: bool, gained: Decimal, more: bool, now: datetime
+) -> WrittenInvoice:
     lines = queries.lines_of(merchant_id=invoice.merchant_id, invoice_id=invoice.id)
     written = None
-    if became_paid:
+    if became_whole:
         written = changed("invoice.paid", invoice, lines, now)
-    elif amount > 0:
+    elif gained > 0:
         written = changed("invoice.partially_paid", invoice, lines, now)
-    if excess > 0:
+    if more:
         written = changed("invoice.overpaid", invoice, lines, now)
     return written or changed("invoice.updated", invoice, lines, now)
 
@@ -78,8 +102,8 @@ def write_off(invoice: Invoice, now: datetime) -> None:
 
 def _reopen_books(invoice: Invoice, now: datetime) -> None:
     """Late money is accepted: what was written off at expiry is owed again before it is paid."""
-    written_off = ledger_queries.find_open_close_journal(
-        merchant_id=invoice.merchant_id, invoice_id=invoice.id
-    )
-    if written_off is not None:
-        ledger.reverse(merchant_id=invoice.merchant_id, journal_id=written_off, at=now)
+    merchant_id = invoice.merchant_id
+    for journal_id in ledger_queries.list_standing(
+        merchant_id=merchant_id, reference_id=invoice.id, kinds=("close",)
+    ):
+        ledger.reverse(merchant_id=merchant_id, journal_id=journal_id, at=now)

@@ -1,5 +1,6 @@
 """Double-entry books: journals and entries are insert-only, corrections are reversals."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -11,6 +12,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.db import Amount, CreatedAt, Identity, Moment, UpdatedAt, WideAmount, asset_check, network_check
@@ -20,7 +22,10 @@ ACCOUNT_KINDS = (
     "wallet", "receivable", "client_credit", "income", "tax_payable", "discount", "write_off", "rounding",
     "suspense", "refunds", "external",
 )  # fmt: skip
-JOURNAL_KINDS = ("issue", "allocation", "unmatched", "short", "close", "reversal")
+JOURNAL_KINDS = (
+    "issue", "allocation", "unmatched", "short", "close", "reversal", "match", "credit", "credit_back", "external",
+    "refund", "clawback",
+)  # fmt: skip
 _IN_KINDS = "kind IN ({})".format
 
 
@@ -117,3 +122,24 @@ class AccountBalance(Base):
     balance: Mapped[WideAmount] = mapped_column(server_default=text("0"))
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")
     updated_at: Mapped[UpdatedAt]
+
+
+class BookCheck(Base):
+    """One nightly look at a merchant's books: what was derived anew and where the rows said something else."""
+
+    __tablename__ = "book_checks"
+    __table_args__ = (
+        network_check(),
+        CheckConstraint("invoices >= 0 AND payments >= 0 AND accounts >= 0", "counts_not_negative"),
+        CheckConstraint("jsonb_typeof(differences) = 'array'", "differences_are_a_list"),
+        Index("ix_book_checks_latest", "merchant_id", "network", text("checked_at DESC")),
+    )
+
+    id: Mapped[Identity]
+    merchant_id: Mapped[UUID] = mapped_column(ForeignKey("merchants.id"))
+    network: Mapped[str]
+    checked_at: Mapped[Moment]
+    invoices: Mapped[int]
+    payments: Mapped[int]
+    accounts: Mapped[int]
+    differences: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[]'::jsonb"))

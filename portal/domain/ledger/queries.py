@@ -1,17 +1,20 @@
 """Reads of the books; every amount is in units of the account's asset."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import select, text
+from sqlalchemy.orm import aliased
 
 from portal.db import tenant
-from portal.domain.ledger.models import LedgerAccount, LedgerEntry, LedgerJournal
-from portal.domain.ledger.rules import Posting, Side
+from portal.domain.ledger.models import AccountBalance, LedgerAccount, LedgerEntry, LedgerJournal
+from portal.domain.ledger.rules import Posting, Side, account_id
 from portal.extensions import db
 from portal.kernel.errors import NotFound
+from portal.kernel.money import ZERO
 
 
 class JournalNotFound(NotFound):
@@ -68,19 +71,40 @@ def get_journal(*, merchant_id: UUID, journal_id: UUID) -> Journal:
     )
 
 
-def find_open_close_journal(*, merchant_id: UUID, invoice_id: UUID) -> UUID | None:
-    """Return the write-off journal of a closed invoice that has not been reversed, if there is one."""
-    reversal = LedgerJournal.__table__.alias("reversal")
-    return db.session.scalar(
+def list_standing(*, merchant_id: UUID, reference_id: UUID, kinds: Sequence[str]) -> list[UUID]:
+    """Return the journals of these kinds about one fact that have not been reversed, oldest first."""
+    reversal = aliased(LedgerJournal)
+    statement = (
         select(LedgerJournal.id)
-        .outerjoin(reversal, reversal.c.reverses_id == LedgerJournal.id)
         .where(
             LedgerJournal.merchant_id == merchant_id,
-            LedgerJournal.reference_id == invoice_id,
-            LedgerJournal.kind == "close",
-            reversal.c.id.is_(None),
+            LedgerJournal.reference_id == reference_id,
+            LedgerJournal.kind.in_(kinds),
+            ~select(reversal.id).where(reversal.reverses_id == LedgerJournal.id).exists(),
         )
+        .order_by(LedgerJournal.id)
     )
+    return list(db.session.scalars(statement))
+
+
+def balance_for_update(
+    *, merchant_id: UUID, network: str, kind: str, asset: str, owner_id: UUID | None
+) -> Decimal:
+    """Return debits minus credits of one account and hold it until the transaction ends; zero if unused."""
+    wanted = account_id(merchant_id=merchant_id, network=network, kind=kind, asset=asset, owner_id=owner_id)
+    statement = select(AccountBalance.balance).where(
+        AccountBalance.merchant_id == merchant_id, AccountBalance.account_id == wanted
+    )
+    return db.session.scalar(statement.with_for_update()) or ZERO
+
+
+def balance(*, merchant_id: UUID, network: str, kind: str, asset: str, owner_id: UUID | None) -> Decimal:
+    """Return debits minus credits of one account, for display."""
+    wanted = account_id(merchant_id=merchant_id, network=network, kind=kind, asset=asset, owner_id=owner_id)
+    statement = select(AccountBalance.balance).where(
+        AccountBalance.merchant_id == merchant_id, AccountBalance.account_id == wanted
+    )
+    return db.session.scalar(statement) or ZERO
 
 
 def list_trial_balance(*, merchant_id: UUID, network: str) -> list[AccountLine]:

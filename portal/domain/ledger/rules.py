@@ -91,5 +91,50 @@ def unmatched_postings(*, wallet_id: UUID, amount: Decimal) -> list[Posting]:
     ]
 
 
+def match_postings(*, debtor_id: UUID, allocated: Decimal, excess: Decimal) -> list[Posting]:
+    """Dr suspense; Cr receivable up to the rest, Cr client credit: a person said whose the money is."""
+    return _nonzero(
+        Posting("suspense", None, Side.DEBIT, allocated + excess),
+        Posting("receivable", debtor_id, Side.CREDIT, allocated),
+        Posting("client_credit", debtor_id, Side.CREDIT, excess),
+    )
+
+
+def credit_postings(*, debtor_id: UUID, amount: Decimal) -> list[Posting]:
+    """Dr client credit; Cr receivable: what the client paid too much pays another invoice."""
+    return [
+        Posting("client_credit", debtor_id, Side.DEBIT, amount),
+        Posting("receivable", debtor_id, Side.CREDIT, amount),
+    ]
+
+
+def external_postings(*, debtor_id: UUID, amount: Decimal) -> list[Posting]:
+    """Dr external; Cr receivable: paid in cash or by bank, outside the network."""
+    return [
+        Posting("external", None, Side.DEBIT, amount),
+        Posting("receivable", debtor_id, Side.CREDIT, amount),
+    ]
+
+
+def refund_postings(
+    *, wallet_id: UUID, debtor_id: UUID | None, suspense: Decimal, credit: Decimal, revenue: Decimal
+) -> list[Posting]:
+    """Dr suspense, client credit and refunds, whichever bear it; Cr wallet."""
+    return _nonzero(
+        Posting("suspense", None, Side.DEBIT, suspense),
+        Posting("client_credit", debtor_id, Side.DEBIT, credit),
+        Posting("refunds", None, Side.DEBIT, revenue),
+        Posting("wallet", wallet_id, Side.CREDIT, suspense + credit + revenue),
+    )
+
+
+def clawback_postings(*, wallet_id: UUID, amount: Decimal) -> list[Posting]:
+    """Dr write-off; Cr wallet: the issuer took back what no single payment brought."""
+    return [
+        Posting("write_off", None, Side.DEBIT, amount),
+        Posting("wallet", wallet_id, Side.CREDIT, amount),
+    ]
+
+
 def _nonzero(*postings: Posting) -> list[Posting]:
     return [each for each in postings if each.amount != 0]

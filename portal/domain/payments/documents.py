@@ -13,6 +13,8 @@ def payment_document(
     payment: Payment, transaction: ChainTransaction, allocations: Sequence[Allocation]
 ) -> dict[str, Any]:
     """Return the whole public JSON of a payment, with the rules that decided it."""
+    taken_back = {each.reverses_id for each in allocations if each.reverses_id is not None}
+    standing = [each for each in allocations if each.reverses_id is None and each.id not in taken_back]
     return {
         "object": "payment",
         "id": to_ref("pay", payment.id),
@@ -40,8 +42,9 @@ def payment_document(
                 "source": each.source,
                 "amount": format_units(each.amount),
             }
-            for each in allocations
+            for each in standing
         ],
+        "refunded": format_units(payment.refunded),
         "rules": payment.evidence,
         "created_at": iso(payment.created_at),
     }

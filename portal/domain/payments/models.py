@@ -1,6 +1,6 @@
 """Chain facts, the credits they brought, where each credit went, and the hashes people submitted."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -74,6 +74,11 @@ class Payment(Base):
         CheckConstraint("status IN ('CONFIRMED', 'UNMATCHED', 'IGNORED', 'REVERSED')", "status_known"),
         CheckConstraint("status <> 'CONFIRMED' OR invoice_id IS NOT NULL", "confirmed_has_invoice"),
         CheckConstraint("status <> 'UNMATCHED' OR reason IS NOT NULL", "unmatched_has_reason"),
+        CheckConstraint("(decided_at IS NULL) = (decision IS NULL)", "decision_has_time"),
+        CheckConstraint(
+            "refunded >= 0 AND refund_reserved >= 0 AND refunded + refund_reserved <= amount",
+            "refunds_within_amount",
+        ),
         ForeignKeyConstraint(["merchant_id", "wallet_id"], ["wallets.merchant_id", "wallets.id"]),
         ForeignKeyConstraint(["merchant_id", "invoice_id"], ["invoices.merchant_id", "invoices.id"]),
         ForeignKeyConstraint(["merchant_id", "client_id"], ["clients.merchant_id", "clients.id"]),
@@ -104,9 +109,70 @@ class Payment(Base):
     reason: Mapped[str | None]
     flags: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
     evidence: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[]'::jsonb"))
+    # What a person decided about it: action, note, parts (see `decisions`); such a payment is never shared out anew.
+    decision: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Sent back, and promised to be by refunds under way; in units of the asset.
+    refunded: Mapped[Amount] = mapped_column(server_default="0")
+    refund_reserved: Mapped[Amount] = mapped_column(server_default="0")
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
+
+
+class ExternalPayment(Base):
+    """Money that a person says was paid outside the network, with the reason; insert-only."""
+
+    __tablename__ = "external_payments"
+    __table_args__ = (
+        UniqueConstraint("merchant_id", "id"),
+        network_check(),
+        asset_check(),
+        CheckConstraint("amount > 0", "amount_positive"),
+        CheckConstraint("method IN ('cash', 'bank', 'other')", "method_known"),
+        CheckConstraint("reason <> ''", "reason_given"),
+        ForeignKeyConstraint(["merchant_id", "invoice_id"], ["invoices.merchant_id", "invoices.id"]),
+        Index("ix_external_payments_invoice_id", "merchant_id", "invoice_id"),
+    )
+
+    id: Mapped[Identity]
+    merchant_id: Mapped[UUID] = mapped_column(ForeignKey("merchants.id"))
+    network: Mapped[str]
+    invoice_id: Mapped[UUID]
+    asset: Mapped[str]
+    amount: Mapped[Amount]
+    method: Mapped[str]
+    reason: Mapped[str]
+    received_on: Mapped[date]
+    created_at: Mapped[CreatedAt]
+
+
+class Clawback(Base):
+    """An issuer took its asset back from a wallet; names the payment it undid, if one can be told."""
+
+    __tablename__ = "clawbacks"
+    __table_args__ = (
+        UniqueConstraint("transaction_id", "operation_index"),
+        UniqueConstraint("merchant_id", "id"),
+        network_check(),
+        asset_check(),
+        CheckConstraint("amount > 0", "amount_positive"),
+        CheckConstraint("operation_index >= 0", "index_not_negative"),
+        ForeignKeyConstraint(["merchant_id", "wallet_id"], ["wallets.merchant_id", "wallets.id"]),
+        ForeignKeyConstraint(["merchant_id", "payment_id"], ["payments.merchant_id", "payments.id"]),
+        Index("ix_clawbacks_payment_id", "payment_id"),
+    )
+
+    id: Mapped[Identity]
+    merchant_id: Mapped[UUID] = mapped_column(ForeignKey("merchants.id"))
+    network: Mapped[str]
+    transaction_id: Mapped[UUID] = mapped_column(ForeignKey("chain_transactions.id"))
+    operation_index: Mapped[int]
+    wallet_id: Mapped[UUID]
+    payment_id: Mapped[UUID | None]
+    asset: Mapped[str]
+    amount: Mapped[Amount]
+    created_at: Mapped[CreatedAt]
 
 
 class Allocation(Base):

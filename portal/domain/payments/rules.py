@@ -13,6 +13,15 @@ from enum import StrEnum
 from uuid import UUID
 
 from portal.domain.payments.references import candidate_references, resolve_reference
+from portal.domain.payments.settling import (
+    Arrival,
+    ChainPlace,
+    Settled,
+    Share,
+    flags_of,
+    share_out,
+    tolerance_for,
+)
 from portal.kernel.assets import NATIVE
 from portal.kernel.chain import Credit, Debit, ObservedTransaction
 from portal.kernel.errors import Invalid
@@ -28,7 +37,6 @@ __all__ = [
     "RuleResult",
     "Verdict",
     "candidate_references",
-    "explain_for_invoice",
     "judge",
     "parse_hash",
 ]
@@ -64,10 +72,8 @@ class InvoiceFacts:
     destination: str
     issued_at: datetime
     expires_at: datetime | None
-
-    @property
-    def rest_stroops(self) -> int:
-        return max(0, self.amount_stroops - self.received_stroops)
+    arrivals: tuple[Arrival, ...] = ()
+    """Its credits that are shared out anew when another one comes; all the rest it received stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ class CreditVerdict:
     """What becomes of one credit.
 
     CREDITED: `allocated_stroops + excess_stroops` is the credit, `rounding_stroops` closes a tolerated rest.
+    A credit that comes later may move these amounts between the credits of one invoice, see `settling`.
     UNMATCHED and IGNORED: `reason` says why; `invoice_id` is the invoice its reference names, if any.
     ALREADY: nothing is to be done; `reason` and `invoice_id` say what the same credit meets when judged anew.
     """
@@ -129,6 +136,8 @@ class Verdict:
     reason: str | None
     credits: tuple[CreditVerdict, ...]
     rules: tuple[RuleResult, ...] = ()
+    settled: dict[UUID, Settled] = field(default_factory=dict)
+    """Of each invoice that gets money now: the shares of all its credits, those booked before included."""
 
 
 @dataclass(slots=True)
@@ -138,7 +147,6 @@ class _Findings:
     rules: list[RuleResult]
     reason: str | None = None
     invoice: InvoiceFacts | None = None
-    is_late: bool = False
     flags: list[str] = field(default_factory=list)
 
     def ask(self, code: str, ok: bool, detail: str, *, otherwise: str) -> bool:
@@ -171,15 +179,101 @@ def judge(transaction: ObservedTransaction, context: Context) -> Verdict:
         return Verdict(transaction_ok=False, reason="transaction_failed", credits=(), rules=(successful,))
     verified = RuleResult("hash_verified", True, f"the envelope hashes to {transaction.canonical_hash}")
     rules = (verified, successful)
-    received = {invoice.id: invoice.received_stroops for invoice in context.invoices}
-    verdicts = []
-    for credit in sorted(transaction.credits, key=_position):
-        if credit.destination in context.wallets:
-            verdict = _judge_credit(transaction, credit, context, received, rules)
-            if verdict.invoice_id is not None:
-                received[verdict.invoice_id] += verdict.allocated_stroops
-            verdicts.append(verdict)
-    return Verdict(True, None, _accept_short(verdicts, received, context), rules)
+    verdicts = [
+        _judge_credit(transaction, credit, context, rules)
+        for credit in sorted(transaction.credits, key=_position)
+        if credit.destination in context.wallets
+    ]
+    settled = {
+        invoice.id: settled
+        for invoice in context.invoices
+        if (settled := _settle(transaction, verdicts, invoice, context.policy)) is not None
+    }
+    shared = tuple(_with_share(transaction, verdict, context, settled) for verdict in verdicts)
+    return Verdict(True, None, shared, rules, settled)
+
+
+def settle(invoice: InvoiceFacts, policy: MerchantPolicy, new: Iterable[Arrival] = ()) -> Settled:
+    """Return the shares of an invoice's arrivals and `new` ones, once the rest it received is taken off.
+
+    A rest that was forgiven stays forgiven, also after the merchant lowered the tolerance.
+    """
+    booked = [arrival.booked for arrival in invoice.arrivals if arrival.booked is not None]
+    shared = sum(share.allocated_stroops + share.rounding_stroops for share in booked)
+    tolerance = tolerance_for(amount_stroops=invoice.amount_stroops, policy_stroops=policy.tolerance_stroops)
+    forgiven = sum(share.rounding_stroops for share in booked)
+    return share_out(
+        [*invoice.arrivals, *new],
+        capacity_stroops=invoice.amount_stroops - (invoice.received_stroops - shared),
+        tolerance_stroops=max(tolerance, forgiven),
+    )
+
+
+def _settle(
+    transaction: ObservedTransaction,
+    verdicts: Iterable[CreditVerdict],
+    invoice: InvoiceFacts,
+    policy: MerchantPolicy,
+) -> Settled | None:
+    new = [
+        _arrival(transaction, verdict.credit, invoice)
+        for verdict in verdicts
+        if verdict.outcome is Outcome.CREDITED and verdict.invoice_id == invoice.id
+    ]
+    return settle(invoice, policy, new) if new else None
+
+
+def place_of(transaction: ObservedTransaction, credit: Credit) -> ChainPlace:
+    return transaction.ledger, transaction.canonical_hash, credit.operation_index, credit.credit_index
+
+
+def _arrival(transaction: ObservedTransaction, credit: Credit, invoice: InvoiceFacts) -> Arrival:
+    return Arrival(
+        place_of(transaction, credit),
+        credit.stroops,
+        transaction.closed_at,
+        is_late(invoice.expires_at, transaction.closed_at),
+    )
+
+
+def is_late(expires_at: datetime | None, closed_at: datetime) -> bool:
+    """Say whether money came after its invoice's time; when its ledger closed counts, not when it was seen."""
+    return expires_at is not None and closed_at > expires_at
+
+
+def _with_share(
+    transaction: ObservedTransaction,
+    verdict: CreditVerdict,
+    context: Context,
+    settled: dict[UUID, Settled],
+) -> CreditVerdict:
+    """Return a credited verdict with its amounts, flags and the rules that tell of them."""
+    if verdict.outcome is not Outcome.CREDITED:
+        return verdict
+    assert verdict.invoice_id is not None, verdict
+    invoice = next(known for known in context.invoices if known.id == verdict.invoice_id)
+    arrival = _arrival(transaction, verdict.credit, invoice)
+    share = settled[invoice.id].shares[arrival.place]
+    return replace(
+        verdict,
+        allocated_stroops=share.allocated_stroops,
+        excess_stroops=share.excess_stroops,
+        rounding_stroops=share.rounding_stroops,
+        flags=(*verdict.flags, *flags_of(arrival, share)),
+        rules=(*verdict.rules, *amount_rules(share, arrival.stroops)),
+    )
+
+
+def amount_rules(share: Share, stroops: int) -> list[RuleResult]:
+    """Return the rules that say what became of a credit of `stroops`."""
+    detail = (
+        f"{stroops} stroops received, {share.allocated_stroops} allocated, {share.excess_stroops} in excess"
+    )
+    found = [RuleResult("amount", True, detail)]
+    if share.rounding_stroops > 0:
+        short = f"{share.rounding_stroops} stroops short, within the tolerance"
+        found.append(RuleResult("tolerance", True, short))
+    return found
 
 
 def _position(credit: Credit) -> tuple[int, int]:
@@ -190,7 +284,6 @@ def _judge_credit(
     transaction: ObservedTransaction,
     credit: Credit,
     context: Context,
-    received: dict[UUID, int],
     rules: Iterable[RuleResult],
 ) -> CreditVerdict:
     findings = _Findings(rules=list(rules))
@@ -209,7 +302,7 @@ def _judge_credit(
         if outcome is Outcome.UNMATCHED and _is_dust(credit, findings.reason, context.policy):
             findings.flags.append("dust")
         return replace(base, outcome=outcome, flags=tuple(findings.flags), rules=tuple(findings.rules))
-    return _allocate(base, findings, findings.invoice.amount_stroops - received[findings.invoice.id])
+    return replace(base, outcome=Outcome.CREDITED, flags=tuple(findings.flags), rules=tuple(findings.rules))
 
 
 def _examine(transaction: ObservedTransaction, credit: Credit, context: Context, findings: _Findings) -> None:
@@ -254,10 +347,10 @@ def _compare(
         return
     if not ask("not_cancelled", invoice.status != "CANCELLED", invoice.status, otherwise="invoice_cancelled"):
         return
-    findings.is_late = invoice.expires_at is not None and transaction.closed_at > invoice.expires_at
-    if findings.is_late:
+    came_late = is_late(invoice.expires_at, transaction.closed_at)
+    if came_late:
         closed += ", after the invoice expired"
-    ask("in_time", not findings.is_late or policy.accept_late, closed, otherwise="late")
+    ask("in_time", not came_late or policy.accept_late, closed, otherwise="late")
 
 
 def _returned(debits: Iterable[Debit], credits: Iterable[Credit], credit: Credit) -> Debit | None:
@@ -284,87 +377,3 @@ def _is_dust(credit: Credit, reason: str | None, policy: MerchantPolicy) -> bool
     if policy.accepted_assets is not None and credit.asset not in policy.accepted_assets:
         return True
     return credit.asset == NATIVE and credit.stroops < policy.dust_stroops
-
-
-def _allocate(base: CreditVerdict, findings: _Findings, rest_stroops: int) -> CreditVerdict:
-    credit = base.credit
-    allocated = min(credit.stroops, max(0, rest_stroops))
-    excess = credit.stroops - allocated
-    if findings.is_late and allocated > 0:
-        findings.flags.append("late")
-    if excess > 0:
-        findings.flags.append("overpaid" if allocated > 0 else "duplicate")
-    detail = f"{credit.stroops} stroops received, {allocated} allocated, {excess} in excess"
-    findings.rules.append(RuleResult("amount", True, detail))
-    return replace(
-        base,
-        outcome=Outcome.CREDITED,
-        allocated_stroops=allocated,
-        excess_stroops=excess,
-        flags=tuple(findings.flags),
-        rules=tuple(findings.rules),
-    )
-
-
-def _accept_short(
-    verdicts: list[CreditVerdict], received: dict[UUID, int], context: Context
-) -> tuple[CreditVerdict, ...]:
-    """Close rests within the tolerance, on the last credit of each invoice.
-
-    Only when all credits are counted: otherwise the order of a transaction's operations would decide
-    whether the second of two pays the rest or is an excess.
-    """
-    closed: set[UUID] = set()
-    result = []
-    for verdict in reversed(verdicts):
-        if verdict.allocated_stroops > 0 and verdict.invoice_id not in closed:
-            assert verdict.invoice_id is not None
-            closed.add(verdict.invoice_id)
-            invoice = next(known for known in context.invoices if known.id == verdict.invoice_id)
-            rest = invoice.amount_stroops - received[invoice.id]
-            if 0 < rest <= context.policy.tolerance_stroops:
-                rule = RuleResult("tolerance", True, f"{rest} stroops short, within the tolerance")
-                flags, rules = (*verdict.flags, "short"), (*verdict.rules, rule)
-                verdict = replace(verdict, rounding_stroops=rest, flags=flags, rules=rules)
-        result.append(verdict)
-    return tuple(reversed(result))
-
-
-def explain_for_invoice(
-    transaction: ObservedTransaction, verdict: Verdict, invoice: InvoiceFacts
-) -> tuple[str | None, tuple[RuleResult, ...]]:
-    """Return (code, rules) for the page of `invoice` on which the hash was submitted.
-
-    The code is None when a credit names this invoice and passes every rule, whether it is credited now or
-    was recorded before; `hash_used` when everything that reached the merchant went to other invoices.
-    """
-    if not verdict.transaction_ok:
-        return verdict.reason, verdict.rules
-    if not verdict.credits:
-        return _explain_elsewhere(transaction, invoice, verdict)
-    mine = [found for found in verdict.credits if found.invoice_id == invoice.id]
-    passed = next((found for found in mine if found.reason is None), None)
-    if passed is not None:
-        return None, passed.rules
-    if mine:
-        return mine[0].reason, mine[0].rules
-    failed = [found for found in verdict.credits if found.reason is not None]
-    if not failed:
-        elsewhere = RuleResult("names_this_invoice", False, "its reference names another invoice")
-        return "hash_used", (*verdict.rules, elsewhere)
-    # What reached this invoice's own wallet in its own asset is the likeliest to have been meant for it.
-    expected = (invoice.destination, invoice.asset)
-    failed.sort(key=lambda found: (found.credit.destination, found.credit.asset) != expected)
-    return failed[0].reason, failed[0].rules
-
-
-def _explain_elsewhere(
-    transaction: ObservedTransaction, invoice: InvoiceFacts, verdict: Verdict
-) -> tuple[str, tuple[RuleResult, ...]]:
-    if not transaction.credits:
-        return "not_a_payment", (*verdict.rules, RuleResult("payment", False, "no operation pays an account"))
-    paid = ", ".join(sorted({credit.destination for credit in transaction.credits})[:3])
-    return "wrong_destination", (
-        *verdict.rules,
-        RuleResult("destination", False, f"it pays {paid}, not {invoice.destination}"),
-    )

@@ -4,40 +4,46 @@ Whoever reports a transaction (pasted hash, API, watcher) it comes through `reco
 same facts get the same verdict; the unique key of `payments` alone decides whether a credit is new.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from portal.domain.audit import service as audit
-from portal.domain.events import service as events
 from portal.domain.invoices import queries as invoices
 from portal.domain.invoices.models import Invoice
-from portal.domain.invoices.receipts import debtor_of, receive
 from portal.domain.ledger import rules as postings
-from portal.domain.ledger import service as ledger
 from portal.domain.merchants import queries as merchants
 from portal.domain.merchants.models import Merchant
-from portal.domain.payments import queries
-from portal.domain.payments.documents import payment_document
+from portal.domain.payments import clawbacks, queries
+from portal.domain.payments.booking import Desk
 from portal.domain.payments.models import Allocation, ChainTransaction, ChainTransactionHash, Payment
 from portal.domain.payments.rules import (
     Context,
     CreditVerdict,
-    InvoiceFacts,
-    MerchantPolicy,
     Outcome,
     Verdict,
     candidate_references,
+    is_late,
     judge,
 )
+from portal.domain.payments.settlement import (
+    Account,
+    Ledgered,
+    accounts_of,
+    announce,
+    apply_settled,
+    evidence_of,
+    place_in_chain,
+    policy_of,
+)
+from portal.domain.payments.settling import Arrival
 from portal.extensions import db
 from portal.kernel.chain import ObservedTransaction
-from portal.kernel.money import from_stroops, to_stroops
-from portal.kernel.refs import new_id, to_ref
+from portal.kernel.money import ZERO, from_stroops, to_stroops
+from portal.kernel.refs import new_id
 
 STATUS_OF = {
     Outcome.CREDITED: "CONFIRMED",
@@ -60,12 +66,10 @@ class Recorded:
 class _Scene:
     """What every step of one recording needs."""
 
-    merchant: Merchant
-    network: str
+    desk: Desk
     transaction: ChainTransaction
     wallet_ids: dict[str, UUID]
     invoices: dict[UUID, Invoice]
-    now: datetime
 
 
 def record_transaction(
@@ -79,13 +83,16 @@ def record_transaction(
     """Record every credit of `transaction` that reached a wallet of this merchant; the caller commits.
 
     `invoice_id` is the invoice on whose page it was submitted: it is locked and judged along. Locks are
-    taken in the order chain hashes, invoices by id, accounts by id. A failed transaction consumes nothing.
+    taken in the order chain hashes, invoices by id, payments, accounts by id. A failed transaction consumes
+    nothing. What an issuer clawed back from a wallet undoes the payment that brought it.
     """
+    desk = Desk(merchant.id, network, now)
     wallet_ids = merchants.wallet_ids(merchant.id, network)
     reaches = any(credit.destination in wallet_ids for credit in transaction.credits)
+    takes = clawbacks.touch(transaction, wallet_ids)
     stored = None
-    if transaction.successful and reaches:
-        stored = _store_transaction(network, transaction, now)
+    if transaction.successful and (reaches or takes):
+        stored = store_transaction(network, transaction, now)
     locked = invoices.list_for_update_by_pay_ref(
         merchant_id=merchant.id,
         network=network,
@@ -93,9 +100,10 @@ def record_transaction(
         also=invoice_id,
     )
     known = [] if stored is None else queries.list_recorded(merchant_id=merchant.id, transaction_id=stored.id)
+    accounts = accounts_of(merchant_id=merchant.id, invoices=locked)
     context = Context(
         wallets=frozenset(wallet_ids),
-        invoices=tuple(_facts(invoice) for invoice in locked if invoice.pay_ref is not None),
+        invoices=tuple(account.facts for account in accounts.values()),
         policy=policy_of(merchant),
         recorded=frozenset((payment.operation_index, payment.credit_index) for payment in known),
     )
@@ -103,37 +111,16 @@ def record_transaction(
     new: list[Payment] = []
     if stored is not None:
         by_id = {invoice.id: invoice for invoice in locked}
-        scene = _Scene(merchant, network, stored, wallet_ids, by_id, now)
-        for found in verdict.credits:
-            payment = None if found.outcome is Outcome.ALREADY else _record_credit(scene, found)
-            if payment is not None:
-                new.append(payment)
+        new = _record_credits(_Scene(desk, stored, wallet_ids, by_id), verdict, accounts)
+        if takes:
+            clawbacks.record(
+                desk, transaction=transaction, stored=stored, wallet_ids=wallet_ids, merchant=merchant
+            )
     ordered = sorted([*known, *new], key=lambda payment: (payment.operation_index, payment.credit_index))
     return Recorded(verdict, context, tuple(ordered), frozenset(payment.id for payment in new))
 
 
-def policy_of(merchant: Merchant) -> MerchantPolicy:
-    return MerchantPolicy(
-        tolerance_stroops=to_stroops(merchant.tolerance), accept_late=merchant.late_policy == "accept"
-    )
-
-
-def _facts(invoice: Invoice) -> InvoiceFacts:
-    assert invoice.pay_ref is not None and invoice.destination is not None and invoice.issued_at is not None
-    return InvoiceFacts(
-        id=invoice.id,
-        pay_ref=invoice.pay_ref,
-        status=invoice.status,
-        asset=invoice.asset,
-        amount_stroops=to_stroops(invoice.amount),
-        received_stroops=to_stroops(invoice.amount_received),
-        destination=invoice.destination,
-        issued_at=invoice.issued_at,
-        expires_at=invoice.expires_at,
-    )
-
-
-def _store_transaction(network: str, transaction: ObservedTransaction, now: datetime) -> ChainTransaction:
+def store_transaction(network: str, transaction: ObservedTransaction, now: datetime) -> ChainTransaction:
     """Insert the chain facts, or wait for whoever is inserting the same and read theirs."""
     values = {
         "id": new_id(),
@@ -160,21 +147,60 @@ def _store_transaction(network: str, transaction: ObservedTransaction, now: date
     return stored
 
 
-def _record_credit(scene: _Scene, found: CreditVerdict) -> Payment | None:
-    """Write one credit with everything that follows from it; None when another transaction wrote it first."""
-    credit = found.credit
-    invoice = scene.invoices.get(found.invoice_id) if found.invoice_id is not None else None
+def _record_credits(scene: _Scene, verdict: Verdict, accounts: dict[UUID, Account]) -> list[Payment]:
+    """Write the new credits with everything that follows from them."""
+    desk = scene.desk
+    new: list[Payment] = []
+    arrived: dict[UUID, list[Ledgered]] = {}
+    for found in verdict.credits:
+        payment = None if found.outcome is Outcome.ALREADY else _insert_payment(scene, found)
+        if payment is None:
+            # A credit of an invoice cannot be lost to somebody else here: the invoice is locked.
+            assert found.outcome is not Outcome.CREDITED, found
+            continue
+        new.append(payment)
+        if payment.invoice_id is not None:
+            ledgered = _ledgered(scene, payment, accounts[payment.invoice_id])
+            arrived.setdefault(payment.invoice_id, []).append(ledgered)
+        elif found.outcome is Outcome.UNMATCHED:
+            lines = postings.unmatched_postings(wallet_id=payment.wallet_id, amount=payment.amount)
+            desk.post("unmatched", payment.asset, payment.id, lines)
+    allocations: dict[UUID, list[Allocation]] = {}
+    for invoice_id in sorted(arrived):
+        settled = verdict.settled[invoice_id]
+        allocations |= apply_settled(desk, accounts[invoice_id], settled, arrived[invoice_id])
+    for payment in new:
+        event_type = f"payment.{payment.status.lower()}"
+        announce(desk, event_type, payment, scene.transaction, allocations=allocations.get(payment.id, []))
+    return new
+
+
+def _ledgered(scene: _Scene, payment: Payment, account: Account) -> Ledgered:
+    transaction = scene.transaction
+    arrival = Arrival(
+        place_in_chain(payment, transaction),
+        to_stroops(payment.amount),
+        transaction.closed_at,
+        is_late(account.invoice.expires_at, transaction.closed_at),
+    )
+    return Ledgered(payment, arrival, transaction)
+
+
+def _insert_payment(scene: _Scene, found: CreditVerdict) -> Payment | None:
+    """Write one credit; None when another transaction wrote it first."""
+    credit, desk = found.credit, scene.desk
     is_credited = found.outcome is Outcome.CREDITED
+    invoice = scene.invoices[found.invoice_id] if is_credited and found.invoice_id is not None else None
     payment = Payment(
         id=new_id(),
-        merchant_id=scene.merchant.id,
-        network=scene.network,
+        merchant_id=desk.merchant_id,
+        network=desk.network,
         transaction_id=scene.transaction.id,
         operation_index=credit.operation_index,
         credit_index=credit.credit_index,
         wallet_id=scene.wallet_ids[credit.destination],
-        invoice_id=invoice.id if invoice is not None and is_credited else None,
-        client_id=invoice.client_id if invoice is not None and is_credited else None,
+        invoice_id=None if invoice is None else invoice.id,
+        client_id=None if invoice is None else invoice.client_id,
         asset=credit.asset,
         amount=from_stroops(credit.stroops),
         sender=credit.source,
@@ -183,100 +209,16 @@ def _record_credit(scene: _Scene, found: CreditVerdict) -> Payment | None:
         status=STATUS_OF[found.outcome],
         reason=found.reason,
         flags=sorted(found.flags),
-        evidence=[asdict(rule) for rule in found.rules],
+        evidence=evidence_of(found.rules),
+        refunded=ZERO,
+        refund_reserved=ZERO,
         version=1,
-        created_at=scene.now,
-        updated_at=scene.now,
+        created_at=desk.now,
+        updated_at=desk.now,
     )
     values = {each.key: getattr(payment, each.key) for each in Payment.__mapper__.column_attrs}
     statement = upsert(Payment).values(values).on_conflict_do_nothing().returning(Payment.id)
-    if db.session.execute(statement).scalar_one_or_none() is None:
-        return None
-    if is_credited:
-        assert invoice is not None, found
-        allocations = _book_credit(scene, payment, invoice, found)
-    else:
-        allocations = []
-        if found.outcome is Outcome.UNMATCHED:
-            _post(scene, "unmatched", payment, postings.unmatched_postings(
-                wallet_id=payment.wallet_id, amount=payment.amount))  # fmt: skip
-    _announce(scene, payment, allocations)
-    return payment
-
-
-def _book_credit(scene: _Scene, payment: Payment, invoice: Invoice, found: CreditVerdict) -> list[Allocation]:
-    allocated, excess = from_stroops(found.allocated_stroops), from_stroops(found.excess_stroops)
-    rounding = from_stroops(found.rounding_stroops)
-    debtor = debtor_of(invoice)
-    journal_id = _post(scene, "allocation", payment, postings.allocation_postings(
-        wallet_id=payment.wallet_id, debtor_id=debtor, allocated=allocated, excess=excess))  # fmt: skip
-    allocations = []
-    if allocated > 0:
-        allocations.append(_allocation(scene, payment, invoice, "payment", allocated, journal_id))
-    if rounding > 0:
-        journal_id = _post(scene, "short", payment, postings.short_postings(debtor_id=debtor, rest=rounding))
-        allocations.append(_allocation(scene, payment, invoice, "rounding", rounding, journal_id))
-    flags = tuple(flag for flag in found.flags if flag != "own_wallet")
-    receive(
-        invoice,
-        amount=allocated + rounding,
-        excess=excess,
-        flags=("overpaid", *flags) if excess > 0 else flags,
-        paid_at=scene.transaction.closed_at,
-        now=scene.now,
-    )
-    return allocations
-
-
-def _post(scene: _Scene, kind: str, payment: Payment, lines: list[postings.Posting]) -> UUID:
-    return ledger.post(
-        merchant_id=scene.merchant.id,
-        network=scene.network,
-        asset=payment.asset,
-        kind=kind,
-        reference_id=payment.id,
-        postings=lines,
-        at=scene.now,
-    )
-
-
-def _allocation(
-    scene: _Scene, payment: Payment, invoice: Invoice, source: str, amount: Any, journal_id: UUID
-) -> Allocation:
-    values = {
-        "id": new_id(),
-        "merchant_id": scene.merchant.id,
-        "network": scene.network,
-        "invoice_id": invoice.id,
-        "source": source,
-        "source_id": payment.id,
-        "amount": amount,
-        "journal_id": journal_id,
-        "created_at": scene.now,
-    }
-    db.session.execute(insert(Allocation), values)
-    return Allocation(**values)
-
-
-def _announce(scene: _Scene, payment: Payment, allocations: list[Allocation]) -> None:
-    action = f"payment.{payment.status.lower()}"
-    document = payment_document(payment, scene.transaction, allocations)
-    events.record(
-        action,
-        merchant_id=scene.merchant.id,
-        network=scene.network,
-        aggregate_id=payment.id,
-        version=payment.version,
-        payload=document,
-        at=scene.now,
-    )
-    audit.record(
-        action,
-        merchant_id=scene.merchant.id,
-        object_ref=to_ref("pay", payment.id),
-        after={"amount": document["amount"], "invoice": document["invoice"], "reason": payment.reason},
-        at=scene.now,
-    )
+    return None if db.session.execute(statement).scalar_one_or_none() is None else payment
 
 
 def _storable(value: Any) -> Any:

@@ -11,8 +11,9 @@ from sqlalchemy.dialects.postgresql import insert
 from portal.domain.audit import service as audit
 from portal.domain.invoices.announcements import mark_checkout
 from portal.domain.invoices.models import Invoice
+from portal.domain.payments.explaining import explain_for_invoice
 from portal.domain.payments.models import Payment, Submission
-from portal.domain.payments.rules import RuleResult, explain_for_invoice
+from portal.domain.payments.rules import RuleResult
 from portal.domain.payments.service import Recorded
 from portal.extensions import db
 from portal.kernel.chain import ObservedTransaction

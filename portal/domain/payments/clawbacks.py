@@ -1,0 +1,123 @@
+"""An issuer takes its asset back: the payment that brought it is reversed, the original stays."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from portal.domain.audit import service as audit
+from portal.domain.ledger import rules as postings
+from portal.domain.merchants.models import Merchant
+from portal.domain.payments.booking import Desk, live_allocations, unbook
+from portal.domain.payments.decisions import invoice_of, lock_accounts, lock_payment, parts_of, take_from
+from portal.domain.payments.models import ChainTransaction, Clawback, Payment
+from portal.domain.payments.settlement import announce, policy_of, resettle, without
+from portal.extensions import db
+from portal.kernel.chain import Debit, ObservedTransaction
+from portal.kernel.money import from_stroops
+from portal.kernel.refs import new_id
+
+CLAWBACK = "clawback"
+
+
+def touch(transaction: ObservedTransaction, wallet_ids: Mapping[str, UUID]) -> bool:
+    """Say whether the transaction takes money back from one of these wallets."""
+    return any(debit.kind == CLAWBACK and debit.source in wallet_ids for debit in transaction.debits)
+
+
+def record(
+    desk: Desk,
+    *,
+    transaction: ObservedTransaction,
+    stored: ChainTransaction,
+    wallet_ids: Mapping[str, UUID],
+    merchant: Merchant,
+) -> None:
+    """Book every clawback of the transaction from this merchant's wallets, each once."""
+    for debit in transaction.debits:
+        if debit.kind == CLAWBACK and debit.source in wallet_ids:
+            _record(desk, debit, stored, wallet_ids[debit.source], merchant)
+
+
+def _record(desk: Desk, debit: Debit, stored: ChainTransaction, wallet_id: UUID, merchant: Merchant) -> None:
+    payment_id = _undone_payment(desk, debit, stored, wallet_id)
+    row = {
+        "id": new_id(),
+        "merchant_id": desk.merchant_id,
+        "network": desk.network,
+        "transaction_id": stored.id,
+        "operation_index": debit.operation_index,
+        "wallet_id": wallet_id,
+        "payment_id": payment_id,
+        "asset": debit.asset,
+        "amount": from_stroops(debit.stroops),
+        "created_at": desk.now,
+    }
+    statement = upsert(Clawback).values(row).on_conflict_do_nothing().returning(Clawback.id)
+    clawback_id = db.session.execute(statement).scalar_one_or_none()
+    if clawback_id is None:
+        return
+    if payment_id is not None:
+        _reverse_payment(desk, payment_id, merchant, stored)
+        return
+    lines = postings.clawback_postings(wallet_id=wallet_id, amount=from_stroops(debit.stroops))
+    desk.post("clawback", debit.asset, clawback_id, lines)
+    audit.record(
+        "wallet.clawed_back",
+        merchant_id=desk.merchant_id,
+        object_ref=debit.source,
+        after={
+            "asset": debit.asset,
+            "amount": str(row["amount"]),
+            "transaction_hash": stored.canonical_hash,
+        },
+        at=desk.now,
+    )
+
+
+def _undone_payment(desk: Desk, debit: Debit, stored: ChainTransaction, wallet_id: UUID) -> UUID | None:
+    """Return the newest payment of just this amount; a clawback names an account, never a payment."""
+    statement = (
+        select(Payment.id)
+        .join(ChainTransaction, ChainTransaction.id == Payment.transaction_id)
+        .where(
+            Payment.merchant_id == desk.merchant_id,
+            Payment.network == desk.network,
+            Payment.wallet_id == wallet_id,
+            Payment.asset == debit.asset,
+            Payment.amount == from_stroops(debit.stroops),
+            Payment.status.in_(("CONFIRMED", "UNMATCHED", "IGNORED")),
+            Payment.refunded == 0,
+            Payment.refund_reserved == 0,
+            # What paid itself was never booked.
+            (Payment.reason.is_(None)) | (Payment.reason != "self_payment"),
+            ChainTransaction.closed_at <= stored.closed_at,
+        )
+        .order_by(ChainTransaction.ledger.desc(), Payment.id.desc())
+        .limit(1)
+    )
+    return db.session.scalar(statement)
+
+
+def _reverse_payment(desk: Desk, payment_id: UUID, merchant: Merchant, stored: ChainTransaction) -> None:
+    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    concerned = {each.invoice_id for each in live_allocations(desk.merchant_id, source_id=payment_id)}
+    concerned |= {invoice_of(part) for part in parts_of(payment)}
+    if payment.invoice_id is not None:
+        concerned.add(payment.invoice_id)
+    accounts = lock_accounts(desk, sorted(concerned))
+    payment, transaction = lock_payment(desk, payment_id)
+    policy = policy_of(merchant)
+    if payment.decided_at is None and payment.status == "CONFIRMED":
+        assert payment.invoice_id is not None, payment.id
+        unbook(desk, payment, ("allocation", "short"))
+        account, lost = without(accounts[payment.invoice_id], payment.id)
+        resettle(desk, account, policy, lost)
+    else:
+        unbook(desk, payment, ("credit_back", "match", "unmatched", "allocation"))
+        take_from(desk, accounts, parts_of(payment), policy)
+    payment.status, payment.reason = "REVERSED", CLAWBACK
+    announce(
+        desk, "payment.reversed", payment, transaction, detail={"transaction_hash": stored.canonical_hash}
+    )
