@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from portal.adapters.deadline_http import deadline_pool
 from portal.adapters.horizon_budget import CLOSED_SECONDS_MAX, Admission, Budget
 from portal.kernel.chain import ChainUnavailable
 
@@ -51,7 +52,7 @@ class HorizonHttp:
         self._timeout_seconds = timeout_seconds
         self._monotonic = monotonic
         self._budget = budget
-        self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS_MAX, retries=False)
+        self._pool = deadline_pool(_CONNECTIONS_MAX)
 
     def deadline(self, within_seconds: float | None) -> float | None:
         """Return the moment, on this client's own clock, by which several requests must be done together."""

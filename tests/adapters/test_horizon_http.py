@@ -1,7 +1,11 @@
 """A Horizon that is slow, broken, hostile or tired never proves anything and never holds a thread."""
 
+import gzip
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,6 +116,94 @@ class TestAnswer:
         assert horizon.network().latest_ledger == 9
 
 
+@pytest.fixture
+def raw() -> Iterator[Callable[..., str]]:
+    """Return a function that serves these pieces, whatever is asked, a pause after each, and its address."""
+    servers = []
+
+    def serve(*pieces: bytes, pause_seconds: float = 0.0) -> str:
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def answer(connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                connection.recv(65_536)
+                for piece in pieces:
+                    connection.sendall(piece)
+                    time.sleep(pause_seconds)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+    yield serve
+    for server in servers:
+        server.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+class TestWire:
+    @pytest.mark.parametrize(
+        "pieces",
+        [
+            (b"",),
+            (b"not HTTP at all\r\n\r\n",),
+            (OK,),
+            (OK + b"Content-Length: 40\r\n\r\n", b'{"network_passphrase": "x"}'),
+            (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\n{}\r\n"),
+            (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n{}\r\n0\r\n\r\n"),
+            (OK + b"Content-Length: -1\r\n\r\n",),
+            (OK + b"Content-Length: 2, 3\r\n\r\n", b"{}"),
+            (OK + b"Content-Encoding: gzip\r\nContent-Length: 22\r\n\r\n", gzip.compress(b"{}")),
+            (OK, *[b"X-Padding: " + b"a" * 60_000 + b"\r\n"] * 200),
+            (OK + b"X-Long: " + b"a" * 100_000 + b"\r\n\r\n",),
+            (b"HTTP/1.1 100 Continue\r\n\r\n" * 50,),
+            (b"HTTP/1.1 204 No Content\r\n\r\n",),
+        ],
+    )
+    def test_that_breaks_off_or_lies_is_unavailable(
+        self, raw: Callable[..., str], pieces: tuple[bytes, ...]
+    ) -> None:
+        http = HorizonHttp(raw(*pieces), timeout_seconds=2, budget=LocalBudget())
+
+        with pytest.raises(ChainUnavailable) as refusal:
+            http.get("/")
+
+        assert refusal.value.code == "horizon_unavailable"
+
+    @pytest.mark.parametrize("prefix", [b"", OK + b"X-Slow: ", OK + b"Content-Length: 900\r\n\r\n"])
+    def test_that_drips_is_given_up_in_time_wherever_it_drips(
+        self, raw: Callable[..., str], prefix: bytes
+    ) -> None:
+        http = HorizonHttp(
+            raw(prefix, *[b"a"] * 100, pause_seconds=0.1), timeout_seconds=0.4, budget=LocalBudget()
+        )
+        started = time.monotonic()
+
+        with pytest.raises(ChainUnavailable):
+            http.get("/")
+
+        # To the end it would take ten seconds; each byte alone comes well in time.
+        assert time.monotonic() - started < 3
+
+    def test_that_never_ends_is_given_up_at_two_megabytes(self, raw: Callable[..., str]) -> None:
+        chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+        http = HorizonHttp(
+            raw(OK + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 10_000),
+            timeout_seconds=20,
+            budget=LocalBudget(),
+        )
+
+        with pytest.raises(horizon_http.BodyTooLarge):
+            http.get("/")
+
+
 class TestPace:
     def test_of_429_is_obeyed_until_its_time_has_passed(self, served: Any) -> None:
         clock = Clock()
@@ -134,6 +226,40 @@ class TestPace:
         assert first.value.retry_after_seconds == 7
         assert answer.status == 200
         assert len(served.requests) == 2
+
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            # Horizon's own way: the whole allowance of 101 is back in 101 seconds, one request in one.
+            ({"X-Ratelimit-Limit": "101", "X-Ratelimit-Reset": "101"}, 1),
+            ({"X-Ratelimit-Reset": "8"}, 8),
+            ({"X-Ratelimit-Reset": "soon"}, 5),
+            ({"X-Ratelimit-Limit": "0", "X-Ratelimit-Reset": "99999"}, 300),
+        ],
+    )
+    def test_slows_down_after_the_last_answer_of_an_allowance(
+        self, served: Any, headers: dict[str, str], seconds: float
+    ) -> None:
+        clock = Clock()
+        budget = LocalBudget(per_second=100, burst=10, monotonic=clock)
+        http = HorizonHttp(served.url, timeout_seconds=1, budget=budget, monotonic=clock)
+        served.add("/last", {"is": "good"}, headers={"X-Ratelimit-Remaining": "0", **headers})
+
+        answer = http.get("/last")
+        with pytest.raises(ChainUnavailable) as refusal:
+            http.get("/")
+        clock.now += seconds
+
+        assert answer.status == 200
+        assert refusal.value.retry_after_seconds == pytest.approx(seconds)
+        assert http.get("/").status == 200
+
+    def test_is_kept_while_something_of_the_allowance_is_left(self, served: Any) -> None:
+        http = HorizonHttp(served.url, timeout_seconds=1, budget=LocalBudget(monotonic=Clock()))
+        headers = {"X-Ratelimit-Remaining": "1", "X-Ratelimit-Limit": "2", "X-Ratelimit-Reset": "900"}
+        served.add("/more", {"is": "good"}, headers=headers)
+
+        assert [http.get("/more").status for _ in range(3)] == [200] * 3
 
     def test_of_the_bucket_refuses_what_would_wait_too_long(self, served: Any) -> None:
         clock = Clock()
