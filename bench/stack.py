@@ -107,7 +107,8 @@ class Stack:
         """Say that the watcher was here just now, as it is on a portal in order; no worker runs beside a measure."""
         with self.superuser() as connection:
             connection.execute(
-                "INSERT INTO watch_cursors (network, scope, cursor, checked_at) VALUES ('test', 'bench', '0', now()) "
+                "INSERT INTO watch_cursors (network, scope, cursor, checked_at) "
+                "SELECT network, address, '0', now() FROM wallets UNION SELECT 'test', 'network', '0', now() "
                 "ON CONFLICT (network, scope) DO UPDATE SET checked_at = now()"
             )
 

@@ -8,12 +8,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from portal.adapters.chain import chain_source
+from portal.adapters.chain import chain_source, second_source
 from portal.db import release
 from portal.domain.events import heartbeats, outbox
-from portal.domain.payments import queries as payments
+from portal.domain.payments import looks
 from portal.extensions import db, redis
-from portal.kernel.clock import iso
+from portal.kernel.chain import ChainSource
+from portal.kernel.clock import iso, iso_or_none
 from portal.kernel.errors import Unavailable
 
 # The watcher looks every second; a minute without a look is worth telling people (design, section 7).
@@ -31,11 +32,15 @@ def readiness(*, network: str, now: datetime) -> Report:
         "database": _asked(_database),
         "redis": _asked(_redis),
         "mongo": _asked(_mongo),
-        "horizon": _asked(lambda: _horizon(now)),
+        "horizon": _asked(lambda: _horizon(chain_source(), now)),
     }
+    second = second_source()
+    if second is not None:
+        report["horizon_second"] = _asked(lambda: _horizon(second, now))
     if report["database"]["ok"]:
         report["worker"] = _asked(lambda: _worker(now))
         report["watcher"] = _asked(lambda: _watcher(network, now))
+        report["parked"] = _asked(lambda: _parked(network))
         report["outbox"] = _asked(lambda: _outbox(now))
     report["status"] = "ok" if all(each["ok"] for each in report.values()) else "degraded"
     return report
@@ -67,8 +72,8 @@ def _mongo() -> Report:
     return {"ok": True}
 
 
-def _horizon(now: datetime) -> Report:
-    state = chain_source().network()
+def _horizon(source: ChainSource, now: datetime) -> Report:
+    state = source.network()
     closed = state.latest_closed_at
     lag = None if closed is None else round((now - closed).total_seconds(), 1)
     return {"ok": True, "ledger": state.latest_ledger, "ledger_lag_seconds": lag}
@@ -94,8 +99,22 @@ def _outbox(now: datetime) -> Report:
 
 
 def _watcher(network: str, now: datetime) -> Report:
-    seen_at = payments.watcher_seen_at(network)
+    found = looks.overview(network=network, now=now, late_before=now - WATCHER_LATE)
     release()
-    if seen_at is None:
+    if found.seen_at is None:
         return {"ok": True, "seen_at": None}
-    return {"ok": now - seen_at <= WATCHER_LATE, "seen_at": iso(seen_at)}
+    is_seen = now - found.seen_at <= WATCHER_LATE
+    report: Report = {
+        "ok": is_seen and not found.late_wallets and not found.is_reset,
+        "seen_at": iso(found.seen_at),
+        "lag_seconds": round((now - found.seen_at).total_seconds(), 1),
+        "late_wallets": found.late_wallets,
+    }
+    return report | {"error": "network_was_reset"} if found.is_reset else report
+
+
+def _parked(network: str) -> Report:
+    """Records that the watcher could not read: each may be money that a merchant does not see."""
+    found = looks.parked(network=network)
+    release()
+    return {"ok": not found.records, "records": found.records, "oldest_at": iso_or_none(found.oldest_at)}

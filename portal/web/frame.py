@@ -12,7 +12,9 @@ from flask import Flask
 from flask_login import current_user
 
 from portal.domain.invoices import queries as invoices
+from portal.domain.payments import looks
 from portal.domain.payments import queries as payments
+from portal.domain.payments.looks import MerchantLook
 from portal.kernel.clock import utc_now
 from portal.web.access import SignedIn
 
@@ -24,10 +26,11 @@ MOST_REMEMBERED = 1000
 
 
 class Watching(TypedDict):
-    """When payments were last looked for, in seconds before this page."""
+    """When payments to all of the business' wallets were looked for, in seconds before this page."""
 
     lag_seconds: int
     slow: bool
+    reset: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class _Known:
     until: datetime
     unmatched: int
     pending: int
-    seen_at: datetime | None
+    look: MerchantLook
 
 
 _memory: dict[tuple[UUID, str], _Known] = {}
@@ -64,7 +67,7 @@ def page_frame() -> Frame:
     return Frame(
         badges={"/payments": known.unmatched},
         counts={"/invoices": known.pending},
-        watcher=watching(known.seen_at, now),
+        watcher=watching(known.look, now),
     )
 
 
@@ -82,15 +85,15 @@ def _look(merchant_id: UUID, network: str, now: datetime) -> _Known:
         until=now + REMEMBERED,
         unmatched=payments.count_unmatched(merchant_id=merchant_id, network=network),
         pending=invoices.count_by_status(merchant_id=merchant_id, network=network).get("PENDING", 0),
-        seen_at=payments.watcher_seen_at(network),
+        look=looks.of_merchant(merchant_id=merchant_id, network=network, now=now),
     )
     _memory[merchant_id, network] = known
     return known
 
 
-def watching(seen_at: datetime | None, now: datetime) -> Watching | None:
-    """Return how long ago payments were looked for; None before the first look, when nothing can be late."""
-    if seen_at is None:
+def watching(look: MerchantLook, now: datetime) -> Watching | None:
+    """Return how long ago payments were looked for; None without a wallet, when nothing can be late."""
+    if look.seen_at is None:
         return None
-    lag = max(now - seen_at, timedelta(0))
-    return {"lag_seconds": int(lag.total_seconds()), "slow": lag > LATE}
+    lag = max(now - look.seen_at, timedelta(0))
+    return {"lag_seconds": int(lag.total_seconds()), "slow": lag > LATE, "reset": look.is_reset}

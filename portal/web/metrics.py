@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from portal.db import release
 from portal.domain.events import heartbeats, outbox
-from portal.domain.payments import queries as payments
+from portal.domain.payments import looks
+from portal.flows.readiness import WATCHER_LATE
 from portal.kernel.clock import utc_now
 
 REQUESTS = Counter("tagih_http_requests", "Requests answered.", ["method", "route", "status"])
@@ -57,7 +58,8 @@ class Backlog(Collector):
         try:
             waiting = outbox.waiting(now=now)
             beats = heartbeats.list_beats()
-            seen_at = payments.watcher_seen_at(self._network)
+            seen = looks.overview(network=self._network, now=now, late_before=now - WATCHER_LATE)
+            parked = looks.parked(network=self._network)
             release()
         except SQLAlchemyError:
             return
@@ -74,9 +76,15 @@ class Backlog(Collector):
         for each_beat in beats:
             beat.add_metric([each_beat.job], (now - each_beat.beat_at).total_seconds())
         yield from (oldest, dead, beat)
-        if seen_at is not None:
+        yield GaugeMetricFamily(
+            "tagih_watcher_late_wallets", "Wallets without a look for a minute.", value=seen.late_wallets
+        )
+        yield GaugeMetricFamily(
+            "tagih_watcher_parked", "Records that could not be recorded yet.", value=parked.records
+        )
+        if seen.seen_at is not None:
             yield GaugeMetricFamily(
                 "tagih_watcher_lag_seconds",
                 "Time since the watcher looked.",
-                value=(now - seen_at).total_seconds(),
+                value=(now - seen.seen_at).total_seconds(),
             )

@@ -8,9 +8,9 @@ from sqlalchemy import delete
 from portal.db import run_transaction
 from portal.domain.events import outbox
 from portal.domain.idempotency.models import IdempotencyKey
-from portal.domain.invoices import queries, service
+from portal.domain.invoices import service
 from portal.domain.merchants.models import OneTimeCode, UserSession
-from portal.domain.payments import queries as payments
+from portal.domain.payments import looks
 from portal.extensions import db
 
 BATCH = 200
@@ -28,14 +28,11 @@ def run_once(now: datetime, *, network: str) -> int:
 
 
 def _expire_invoices(now: datetime, network: str) -> int:
-    """Expire invoices whose time was over when the watcher last looked, grace included.
+    """Expire invoices whose time was over when the watcher last looked at their wallet, grace included.
 
-    Without a look since then a payment in time may still be unseen, so nothing expires.
+    Without a look since then a payment in time may still be unseen, so such an invoice waits.
     """
-    seen_at = payments.watcher_seen_at(network)
-    if seen_at is None:
-        return 0
-    due = queries.list_expired(network=network, now=min(now, seen_at) - EXPIRY_GRACE, limit=BATCH)
+    due = looks.list_expired(network=network, now=now, grace=EXPIRY_GRACE, limit=BATCH)
     expired = 0
     for merchant_id, invoice_id in due:
 

@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import delete
 
 from portal.db import run_transaction
+from portal.domain.payments import watching
 from portal.domain.payments.models import WatchCursor
 from portal.extensions import db
 from portal.kernel.clock import iso, utc_now
@@ -92,45 +93,61 @@ class TestStatus:
 class TestSlowConfirmation:
     @pytest.fixture
     def watcher_seen(self, worker_app):
-        """Return a function that sets when the watcher last looked."""
+        """Return a function that sets when the watcher last looked at a scope."""
 
-        def at(moment, wallet=None) -> None:
+        def at(scope, moment) -> None:
             with worker_app.app_context():
                 run_transaction(
-                    lambda: db.session.execute(
-                        text(
-                            "INSERT INTO watch_cursors (network, scope, cursor, checked_at)"
-                            " VALUES ('test', 'network', '0', now()) ON CONFLICT DO NOTHING"
-                        )
+                    lambda: watching.move_cursor(
+                        network="test", scope=scope, cursor="0", seen_until=moment, now=moment
                     )
                 )
-                run_transaction(lambda: db.session.execute(update(WatchCursor).values(checked_at=moment)))
-                if wallet is not None:
-                    statement = text(
-                        "INSERT INTO watch_cursors (network, scope, cursor, checked_at)"
-                        " VALUES ('test', :scope, '0', :at)"
-                    )
-                    run_transaction(lambda: db.session.execute(statement, wallet))
             watcher.forget()
 
-        return at
+        yield at
+        with worker_app.app_context():
+            run_transaction(lambda: db.session.execute(delete(WatchCursor)))
 
     @pytest.mark.parametrize(("seconds", "is_said"), [(5, False), (300, True)])
-    def test_is_announced_when_the_watcher_is_a_minute_behind(
+    def test_is_announced_when_the_wallets_last_look_is_a_minute_ago(
         self, shop, client, watcher_seen, seconds, is_said
     ):
         invoice, closed = make_invoice(shop, now=utc_now()), make_invoice(shop, now=utc_now())
         pay(shop, closed)
-        watcher_seen(utc_now() - timedelta(seconds=seconds))
+        watcher_seen(shop.wallet, utc_now() - timedelta(seconds=seconds))
 
         for _ in range(2):
             assert ("Confirmation may be slow" in words_of(client.get(f"/i/{invoice.token}"))) is is_said
             assert "Confirmation may be slow" not in words_of(client.get(f"/i/{closed.token}"))
 
+    def test_is_not_announced_for_the_trouble_of_another_wallet(self, shop, client, watcher_seen):
+        invoice = make_invoice(shop, now=utc_now())
+        watcher_seen(shop.wallet, utc_now())
+        watcher_seen("G" + "A" * 55, utc_now() - timedelta(hours=1))
+
+        for _ in range(2):
+            assert "Confirmation may be slow" not in words_of(client.get(f"/i/{invoice.token}"))
+
     def test_is_not_announced_for_a_wallet_that_the_stream_covers(self, shop, client, watcher_seen):
         # A wallet that joined the stream keeps the row of its last look by itself; nobody moves it again.
         invoice = make_invoice(shop, now=utc_now())
-        joined = {"scope": invoice.destination, "at": utc_now() - timedelta(days=3)}
-        watcher_seen(utc_now(), joined)
+        watcher_seen("network", utc_now())
+        watcher_seen(shop.wallet, utc_now() - timedelta(days=3))
 
         assert "Confirmation may be slow" not in words_of(client.get(f"/i/{invoice.token}"))
+
+    def test_is_announced_for_a_wallet_that_the_stream_does_not_cover_yet(self, shop, client, watcher_seen):
+        invoice = make_invoice(shop, now=utc_now())
+        watcher_seen("network", utc_now())
+        watcher_seen("joining:" + shop.wallet, utc_now() - timedelta(hours=1))
+
+        assert "Confirmation may be slow" in words_of(client.get(f"/i/{invoice.token}"))
+
+    def test_leaves_no_trace_of_what_decides_it_on_the_page(self, shop, client, watcher_seen):
+        invoice = make_invoice(shop, now=utc_now())
+        addresses = []
+        for seconds in (5, 300):
+            watcher_seen(shop.wallet, utc_now() - timedelta(seconds=seconds))
+            addresses.append(client.get(f"/i/{invoice.token}").text.count(shop.wallet))
+
+        assert addresses[0] == addresses[1] > 0

@@ -3,7 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import delete
 
+from portal.db import run_transaction
+from portal.domain.payments import watching
+from portal.domain.payments.looks import MerchantLook
+from portal.domain.payments.models import WatchCursor
+from portal.extensions import db
+from portal.kernel.clock import utc_now
 from portal.web import frame
 from tests.support.builders import make_member, make_shop
 from tests.web.posting import visit, write_invoice
@@ -57,13 +64,60 @@ class TestWatching:
     @pytest.mark.parametrize(
         ("ago", "said"),
         [
-            (timedelta(seconds=2), {"lag_seconds": 2, "slow": False}),
-            (timedelta(seconds=-3), {"lag_seconds": 0, "slow": False}),
-            (timedelta(minutes=5), {"lag_seconds": 300, "slow": True}),
+            (timedelta(seconds=2), {"lag_seconds": 2, "slow": False, "reset": False}),
+            (timedelta(seconds=-3), {"lag_seconds": 0, "slow": False, "reset": False}),
+            (timedelta(minutes=5), {"lag_seconds": 300, "slow": True, "reset": False}),
         ],
     )
     def test_is_slow_after_a_minute_without_a_look(self, ago, said):
-        assert frame.watching(NOW - ago, NOW) == said
+        assert frame.watching(MerchantLook(NOW - ago, is_reset=False), NOW) == said
 
-    def test_is_silent_before_the_first_look(self):
-        assert frame.watching(None, NOW) is None
+    def test_is_silent_without_a_wallet(self):
+        assert frame.watching(MerchantLook(None, is_reset=False), NOW) is None
+
+
+class TestLook:
+    @pytest.fixture
+    def looked(self, worker_app):
+        """Return a function that notes a look at some scope some seconds ago."""
+
+        def at(scope, seconds) -> None:
+            moment = utc_now() - timedelta(seconds=seconds)
+            with worker_app.app_context():
+                run_transaction(
+                    lambda: watching.move_cursor(
+                        network="test", scope=scope, cursor="0", seen_until=moment, now=moment
+                    )
+                )
+
+        yield at
+        with worker_app.app_context():
+            run_transaction(lambda: db.session.execute(delete(WatchCursor)))
+
+    def test_is_that_at_the_business_own_wallets(self, web_app, looked):
+        owner, other = visit(web_app), visit(web_app)
+        looked(owner.shop.wallet, 30)
+        looked(other.shop.wallet, 600)
+
+        fine, late = owner.get("/clients"), other.get("/clients")
+
+        assert "Payments checked 30 s ago" in fine
+        assert "Confirmations may be slow" not in fine
+        assert "Payments checked 10 min ago" in late
+        assert "Confirmations may be slow" in late
+
+    def test_of_a_wallet_never_looked_at_counts_from_its_proof(self, web_app, looked):
+        owner = visit(web_app)
+
+        assert "Confirmations may be slow" in owner.get("/clients")
+
+    def test_at_a_network_that_was_reset_says_so(self, web_app, looked):
+        owner = visit(web_app)
+        looked(owner.shop.wallet, 5)
+        looked("reset", 31)
+
+        page = owner.get("/clients")
+
+        assert "Network was reset" in page
+        assert "The network was reset" in page
+        assert "Payments checked" not in page

@@ -57,6 +57,7 @@ def test_readyz_names_every_dependency_and_fails_for_the_database_alone(client):
         "horizon",
         "worker",
         "watcher",
+        "parked",
         "outbox",
     }
     assert answer.json["horizon"]["ok"] is False, "the network of this test does not exist"

@@ -11,6 +11,7 @@ from stellar_sdk import IdMemo, Keypair, Server, TransactionBuilder
 from config import SANDBOX_PASSPHRASE
 from portal.db import run_transaction
 from portal.domain.invoices.models import Invoice
+from portal.domain.payments import watching
 from portal.domain.payments.models import Submission
 from portal.extensions import db
 from portal.flows.submit_hash import submit_hash
@@ -31,15 +32,9 @@ def status_of(invoice) -> str:
     return db.session.scalar(select(Invoice.status).where(Invoice.id == invoice.id))
 
 
-def seen(moment: datetime) -> None:
+def seen(scope: str, moment: datetime) -> None:
     run_transaction(
-        lambda: db.session.execute(
-            text(
-                "INSERT INTO watch_cursors (network, scope, cursor, checked_at) VALUES ('test', 'network', '1', :at)"
-                " ON CONFLICT (network, scope) DO UPDATE SET checked_at = :at"
-            ),
-            {"at": moment},
-        )
+        lambda: watching.move_cursor(network=NETWORK, scope=scope, cursor="1", seen_until=moment, now=moment)
     )
 
 
@@ -145,9 +140,9 @@ def test_nothing_expires_before_the_watcher_has_looked(desk):
     after = EXPIRES + timedelta(hours=2)
 
     never_looked = sweep.run_once(after, network=NETWORK)
-    seen(EXPIRES - timedelta(minutes=1))
+    seen(invoice.destination, EXPIRES - timedelta(minutes=1))
     looked_before = sweep.run_once(after, network=NETWORK)
-    seen(EXPIRES + timedelta(minutes=1))
+    seen(invoice.destination, EXPIRES + timedelta(minutes=1))
     within_grace = sweep.run_once(after, network=NETWORK)
 
     assert (never_looked, looked_before, within_grace) == (0, 0, 0)
@@ -159,7 +154,7 @@ def test_an_invoice_expires_once_its_time_and_the_grace_are_over(desk):
     invoice = make_invoice(shop, expires_in_seconds=3600)
     longer = make_invoice(shop, expires_in_seconds=7200)
     after = EXPIRES + sweep.EXPIRY_GRACE + timedelta(seconds=1)
-    seen(after)
+    seen(shop.wallet, after)
 
     expired = sweep.run_once(after, network=NETWORK)
     again = sweep.run_once(after, network=NETWORK)
@@ -170,6 +165,34 @@ def test_an_invoice_expires_once_its_time_and_the_grace_are_over(desk):
         text("SELECT type FROM events WHERE aggregate_id = :id ORDER BY version"), {"id": invoice.id}
     )
     assert [row.type for row in events] == ["invoice.issued", "invoice.expired"]
+
+
+def test_a_wallet_that_cannot_be_looked_at_holds_back_its_own_invoices_alone(desk):
+    troubled = [make_invoice(make_shop(), expires_in_seconds=3600) for _ in range(2)]
+    fine = make_invoice(make_shop(), expires_in_seconds=3600)
+    after = EXPIRES + timedelta(hours=2)
+    seen(troubled[0].destination, EXPIRES)
+    seen(fine.destination, after)
+
+    expired = sweep.run_once(after, network=NETWORK)
+
+    assert expired == 1
+    assert [status_of(invoice) for invoice in (*troubled, fine)] == ["PENDING", "PENDING", "EXPIRED"]
+
+
+def test_the_stream_is_the_last_look_at_wallets_whose_own_past_was_read(desk):
+    joined, joining, unknown = (make_invoice(make_shop(), expires_in_seconds=3600) for _ in range(3))
+    after = EXPIRES + timedelta(hours=2)
+    seen("network", after)
+    seen(joined.destination, EXPIRES - timedelta(minutes=30))
+    seen("joining:" + joining.destination, EXPIRES - timedelta(minutes=30))
+
+    expired = sweep.run_once(after, network=NETWORK)
+    seen("joining:" + joining.destination, after)
+    once_caught_up = sweep.run_once(after, network=NETWORK)
+
+    assert (expired, once_caught_up) == (1, 1)
+    assert [status_of(each) for each in (joined, joining, unknown)] == ["EXPIRED", "EXPIRED", "PENDING"]
 
 
 def test_a_submission_that_cannot_be_recorded_keeps_no_other_waiting(signed, monkeypatch):

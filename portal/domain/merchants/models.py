@@ -11,13 +11,26 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Numeric,
+    Text,
     UniqueConstraint,
+    false,
+    func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.db import Amount, CreatedAt, Identity, Moment, UpdatedAt, UtcDateTime, asset_check, network_check
+from portal.db import (
+    Amount,
+    CreatedAt,
+    Identity,
+    Moment,
+    UpdatedAt,
+    UtcDateTime,
+    WideAmount,
+    asset_check,
+    network_check,
+)
 from portal.extensions import Base
 
 EMPTY_OBJECT = text("'{}'::jsonb")
@@ -108,6 +121,7 @@ class Wallet(Base):
             unique=True,
             postgresql_where=text("is_default AND retired_at IS NULL"),
         ),
+        Index("ix_wallets_check_due", "network", "check_due_at", postgresql_where=text("retired_at IS NULL")),
     )
 
     id: Mapped[Identity]
@@ -118,16 +132,32 @@ class Wallet(Base):
     proven_at: Mapped[Moment]
     watched_from: Mapped[str]
     retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    check_due_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     created_at: Mapped[CreatedAt]
 
 
 class WalletAsset(Base):
-    """What the chain last said of one asset in a wallet; limit and balance in units of the asset."""
+    """What the chain last said of one asset in a wallet; amounts in units of the asset.
+
+    `headroom` is what may still arrive, None without a bound; `issuer_flags` is None until the issuer's account
+    was asked. `clawback` stays true once it was: what an issuer took back before may still be unread.
+    """
 
     __tablename__ = "wallet_assets"
     __table_args__ = (
         UniqueConstraint("wallet_id", "asset"),
         asset_check(),
+        CheckConstraint(
+            "reason IN ('no_account', 'no_trustline', 'not_authorised', 'limit')", "reason_known"
+        ),
+        CheckConstraint("ready = (reason IS NULL)", "reason_when_not_ready"),
+        CheckConstraint("open_due >= 0", "open_due_not_negative"),
+        CheckConstraint("headroom >= 0", "headroom_not_negative"),
+        CheckConstraint(
+            "issuer_flags <@ ARRAY['auth_required', 'auth_revocable', 'auth_clawback_enabled']",
+            "issuer_flags_known",
+        ),
+        Index("ix_wallet_assets_clawback", "wallet_id", postgresql_where=text("clawback")),
         ForeignKeyConstraint(["merchant_id", "wallet_id"], ["wallets.merchant_id", "wallets.id"]),
     )
 
@@ -139,6 +169,11 @@ class WalletAsset(Base):
     reason: Mapped[str | None]
     trust_limit: Mapped[Decimal | None] = mapped_column(Numeric(20, 7))
     balance: Mapped[Decimal | None] = mapped_column(Numeric(20, 7))
+    open_due: Mapped[WideAmount] = mapped_column(server_default="0")
+    headroom: Mapped[WideAmount | None]
+    issuer_flags: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    issuer_domain: Mapped[str | None]
+    clawback: Mapped[bool] = mapped_column(server_default=false())
     checked_at: Mapped[Moment]
 
 

@@ -244,6 +244,16 @@ def all_watched(network: str) -> list[WatchedWallet]:
     return [WatchedWallet(*row) for row in db.session.execute(found.order_by(Wallet.id))]
 
 
+def all_open_to_clawback(network: str) -> list[str]:
+    """Return the addresses that hold, or held, what an issuer can take back; sees all merchants as the worker."""
+    found = (
+        select(Wallet.address)
+        .where(Wallet.network == network)
+        .where(Wallet.id.in_(select(WalletAsset.wallet_id).where(WalletAsset.clawback)))
+    )
+    return list(db.session.scalars(found.order_by(Wallet.id)))
+
+
 def readiness(merchant_id: UUID, wallet_id: UUID, asset: str) -> WalletAsset | None:
     """Return what the chain last said of one asset in a wallet; `checked_at` tells how old that is."""
     wanted = tenant(WalletAsset, merchant_id).where(

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from portal.domain.invoices.queries import InvoiceNotFound
-from portal.domain.payments.watching import NETWORK_SCOPE
+from portal.domain.payments.looks import LOOKS, SCOPES, SEEN_AT
 from portal.extensions import db
 
 PAYMENTS_SHOWN_MAX = 20
@@ -27,7 +27,7 @@ _RESOLVE = text(
 # Amounts inside JSON are text: a JSON number would reach Python as a float. Not the ORM, because this is
 # the path that strangers load most, and entities alone would cost more than the page.
 _CHECKOUT = text(
-    """
+    f"""
     SELECT
         i.merchant_id, i.id AS invoice_id, i.network, i.number, i.status, i.asset, i.subtotal, i.amount,
         i.amount_received, i.overpaid_by, i.flags, i.description, i.pay_ref, i.destination, i.issued_at,
@@ -69,15 +69,10 @@ _CHECKOUT = text(
         latest.state AS latest_state, latest.code AS latest_code, latest.started_at AS latest_started_at,
         asked.state AS asked_state, asked.code AS asked_code, asked.rules AS asked_rules,
         asked.transaction_hash AS asked_hash,
-        greatest(
-            (SELECT w.checked_at FROM watch_cursors w WHERE w.network = i.network AND w.scope = :stream),
-            (
-                SELECT w.checked_at FROM watch_cursors w WHERE w.network = i.network AND w.scope <> :stream
-                ORDER BY w.checked_at LIMIT 1
-            )
-        ) AS watcher_seen_at
+        {SEEN_AT} AS watcher_seen_at
     FROM invoices i
     JOIN merchants m ON m.id = i.merchant_id
+    {LOOKS.format(network="i.network", address="i.destination")}
     LEFT JOIN LATERAL (
         SELECT s.state, s.code, s.started_at FROM submissions s
         WHERE s.merchant_id = i.merchant_id AND s.invoice_id = i.id
@@ -87,7 +82,7 @@ _CHECKOUT = text(
     LEFT JOIN submissions asked
         ON asked.merchant_id = i.merchant_id AND asked.invoice_id = i.id AND asked.id = :submission_id
     WHERE i.merchant_id = :merchant_id AND i.id = :invoice_id AND i.status <> 'DRAFT'
-    """
+    """  # noqa: S608
 )
 
 
@@ -214,8 +209,8 @@ def _read(connection: Connection, token: str, submission_id: UUID | None) -> Any
             "invoice_id": _NOBODY if owner is None else owner.invoice_id,
             "submission_id": submission_id or _NOBODY,
             "payments_most": PAYMENTS_SHOWN_MAX,
-            "stream": NETWORK_SCOPE,
-        },
+        }
+        | SCOPES,
     ).one_or_none()
 
 

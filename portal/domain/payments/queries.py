@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import select, tuple_
 
 from portal.db import tenant
 from portal.domain.payments.models import (
@@ -15,7 +15,6 @@ from portal.domain.payments.models import (
     ChainTransactionHash,
     Payment,
     Submission,
-    WatchCursor,
 )
 from portal.extensions import db
 from portal.kernel.errors import NotFound
@@ -172,22 +171,6 @@ def count_unmatched(*, merchant_id: UUID, network: str, most: int = PAGE_MAX) ->
         .limit(most)
     )
     return len(db.session.scalars(statement).all())
-
-
-def watcher_seen_at(network: str) -> datetime | None:
-    """Return when the watcher last finished a look that covers every wallet, or None before its first.
-
-    The network stream covers all at once; looked at one by one, the wallet seen longest ago counts.
-    """
-    stream = WatchCursor.scope == "network"
-    row = db.session.execute(
-        select(
-            func.max(WatchCursor.checked_at).filter(stream).label("stream"),
-            func.min(WatchCursor.checked_at).filter(~stream).label("wallets"),
-        ).where(WatchCursor.network == network)
-    ).one()
-    seen = [moment for moment in (row.stream, row.wallets) if moment is not None]
-    return max(seen, default=None)
 
 
 def _place(seen: SeenPayment) -> tuple[datetime, UUID]:

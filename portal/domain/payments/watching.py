@@ -14,6 +14,10 @@ from portal.kernel.refs import new_id
 NETWORK_SCOPE = "network"
 # Before a wallet's address: the place up to which a wallet that is new to the stream was read by itself.
 JOINING_PREFIX = "joining:"
+# Before a wallet's address: the place up to which its operations were read for what issuers took back.
+CLAWBACK_PREFIX = "clawback:"
+# No place of ours but the note that the network ends before one; `checked_at` is when that was first seen.
+RESET_SCOPE = "reset"
 ERROR_MAX = 500
 # A source that erred mends itself within minutes, a release of ours that reads the record within weeks.
 RETRY_FIRST = timedelta(minutes=1)
@@ -23,7 +27,9 @@ RETRY_MAX = timedelta(hours=1)
 def find_cursors(network: str) -> dict[str, str]:
     """Return the cursor of every scope of this network."""
     rows = db.session.execute(
-        select(WatchCursor.scope, WatchCursor.cursor).where(WatchCursor.network == network)
+        select(WatchCursor.scope, WatchCursor.cursor).where(
+            WatchCursor.network == network, WatchCursor.scope != RESET_SCOPE
+        )
     )
     return {row.scope: row.cursor for row in rows}
 
@@ -44,11 +50,29 @@ def move_cursor(*, network: str, scope: str, cursor: str, seen_until: datetime, 
     )
 
 
-def finish_joining(*, network: str, address: str, cursor: str, now: datetime) -> None:
+def finish_joining(*, network: str, address: str, cursor: str, seen_until: datetime, now: datetime) -> None:
     """Note that a wallet's own past is read to its end; from here on the stream covers it."""
     joining = (WatchCursor.network == network) & (WatchCursor.scope == JOINING_PREFIX + address)
     db.session.execute(delete(WatchCursor).where(joining))
-    move_cursor(network=network, scope=address, cursor=cursor, seen_until=now, now=now)
+    move_cursor(network=network, scope=address, cursor=cursor, seen_until=seen_until, now=now)
+
+
+def note_reset(*, network: str, latest: str, now: datetime) -> None:
+    """Note that the network ends at `latest`, before a place that was read already."""
+    statement = insert(WatchCursor).values(
+        network=network, scope=RESET_SCOPE, cursor=latest, checked_at=now, updated_at=now
+    )
+    db.session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["network", "scope"], set_={"cursor": latest, "updated_at": now}
+        )
+    )
+
+
+def forget_reset(*, network: str) -> None:
+    """Note that the network reaches every place of ours (again)."""
+    noted = (WatchCursor.network == network) & (WatchCursor.scope == RESET_SCOPE)
+    db.session.execute(delete(WatchCursor).where(noted))
 
 
 def park(

@@ -28,6 +28,7 @@ LOCALE = "en"
 ETAG_DIGITS = 24
 POLL_OPEN_MS = 2_000
 POLL_CLOSED_MS = 10_000
+ADDRESS_CHARACTERS = 56
 
 
 def page_response(token: str, now: datetime) -> Response:
@@ -36,18 +37,19 @@ def page_response(token: str, now: datetime) -> Response:
     :raises InvoiceNotFound: for a token without a page.
     """
     part = f"page:{LOCALE}:{_edition()}"
-    body, seen_at = _kept(token, part, now, lambda checkout: _render(build_page(token, checkout, now=now)))
-    return _finished(body, seen_at, now)
+    body = _kept(token, part, now, lambda checkout: _render(build_page(token, checkout, now=now)))
+    return _finished(body, now)
 
 
 def fresh_page(page: CheckoutPage, now: datetime, *, status: int = 200) -> Response:
     """Answer a page that is one visitor's own, such as the answer to what he typed; never kept."""
-    return _finished(_render(page), page.checkout.watcher_seen_at, now, status=status)
+    _remember_look(page.checkout, now)
+    return _finished(_render(page), now, status=status)
 
 
 def status_response(token: str, now: datetime) -> Response:
     """Answer the JSON of design section 9, or 304 when the reader has this state already."""
-    kept, _ = _kept(token, "status", now, _status)
+    kept = _kept(token, "status", now, _status)
     etag, body = kept[:ETAG_DIGITS].decode(), kept[ETAG_DIGITS:]
     if request.if_none_match.contains_weak(etag):
         response = Response(status=304)
@@ -58,13 +60,11 @@ def status_response(token: str, now: datetime) -> Response:
     return response
 
 
-def _kept(
-    token: str, part: str, now: datetime, make: Callable[[Checkout], bytes]
-) -> tuple[bytes, datetime | None]:
-    """Return the bytes of `part` and when the watcher was last seen; one round trip and no SQL on a hit."""
+def _kept(token: str, part: str, now: datetime, make: Callable[[Checkout], bytes]) -> bytes:
+    """Return the bytes of `part`; one round trip and no SQL on a hit."""
     held = page_cache.read(token, part)
     if held.content is not None:
-        return held.content, watcher.last_seen_at(site.network, now)
+        return held.content
     # The order decides: whoever changes the rows after this line changes the generation too.
     generation = held.generation or page_cache.generation(token)
     checkout = get_checkout(token=token)
@@ -72,8 +72,12 @@ def _kept(
     page_cache.fill(
         token, part, generation=generation, content=content, seconds=_seconds_until_it_changes(checkout, now)
     )
-    watcher.remember(site.network, checkout.watcher_seen_at, now)
-    return content, checkout.watcher_seen_at
+    _remember_look(checkout, now)
+    return content
+
+
+def _remember_look(checkout: Checkout, now: datetime) -> None:
+    watcher.remember(checkout.network, checkout.destination, checkout.watcher_seen_at, now)
 
 
 def _seconds_until_it_changes(checkout: Checkout, now: datetime) -> int:
@@ -87,18 +91,28 @@ def _seconds_until_it_changes(checkout: Checkout, now: datetime) -> int:
 def _render(page: CheckoutPage) -> bytes:
     g.time_zone = page.checkout.time_zone
     g.csp_nonce = _mark("nonce").decode()
+    # Whose look decides travels in the kept page: a hit knows nothing else of the invoice.
+    slow_mark = _mark("slow").decode() + page.checkout.destination
     html = render_template(
-        "checkout/page.html", page=page, now_mark=_mark("now").decode(), slow_mark=_mark("slow").decode()
+        "checkout/page.html", page=page, now_mark=_mark("now").decode(), slow_mark=slow_mark
     )
     return html.encode()
 
 
-def _finished(body: bytes, seen_at: datetime | None, now: datetime, *, status: int = 200) -> Response:
+def _finished(body: bytes, now: datetime, *, status: int = 200) -> Response:
     g.csp_nonce = new_nonce()
     body = body.replace(_mark("nonce"), g.csp_nonce.encode())
     body = body.replace(_mark("now"), iso(now).encode())
-    body = body.replace(_mark("slow"), _banner() if watcher.is_behind(seen_at, now) else b"")
-    return Response(body, status=status, mimetype="text/html")
+    return Response(_with_banner(body, now), status=status, mimetype="text/html")
+
+
+def _with_banner(body: bytes, now: datetime) -> bytes:
+    before, mark, after = body.partition(_mark("slow"))
+    if not mark:
+        return body
+    address, after = after[:ADDRESS_CHARACTERS].decode(), after[ADDRESS_CHARACTERS:]
+    is_behind = watcher.is_behind(watcher.last_seen_at(site.network, address, now), now)
+    return before + (_banner() if is_behind else b"") + after
 
 
 @cache
