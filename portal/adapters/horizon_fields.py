@@ -16,6 +16,7 @@ Record = dict[str, Any]
 # Horizon writes every amount so; ASCII only, because \d would let other scripts' digits through.
 _AMOUNT = re.compile(r"([0-9]{1,12})\.([0-9]{7})")
 DIGITS = re.compile(r"[0-9]{1,20}")
+UINT32_MAX = 2**32 - 1
 UINT64_MAX = 2**64 - 1
 
 

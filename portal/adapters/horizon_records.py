@@ -12,6 +12,7 @@ from typing import Any
 from portal.adapters.horizon_envelope import SignedEnvelope, SignedOperation, read_envelope
 from portal.adapters.horizon_fields import (
     DIGITS,
+    UINT32_MAX,
     UINT64_MAX,
     Record,
     asset_of,
@@ -53,7 +54,7 @@ def read_transaction(record: object, passphrase: str) -> tuple[Record, SignedEnv
     require(record.get("source_account") == envelope.source_account, "source_account")
     require(record.get("fee_account", envelope.fee_account) == envelope.fee_account, "fee_account")
     require(record.get("operation_count") == len(envelope.operations), "operation_count")
-    require(type(record.get("ledger")) is int and record["ledger"] > 0, "ledger")
+    require(type(record.get("ledger")) is int and 0 < record["ledger"] <= UINT32_MAX, "ledger")
     _compare_memo(record, envelope)
     return record, envelope
 

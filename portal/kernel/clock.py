@@ -18,8 +18,14 @@ def iso_or_none(moment: datetime | None) -> str | None:
 
 
 def parse_iso(text: str) -> datetime:
-    """Read RFC 3339 as Horizon and our API write it; a time without zone is refused with ValueError."""
+    """Read RFC 3339 as Horizon and our API write it.
+
+    :raises ValueError: also for a time without zone, and for one that has no day in UTC.
+    """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is out of range") from error
