@@ -1,6 +1,7 @@
 """What each fact posts: debits equal credits, each on its account, and a reversal undoes all of it."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from decimal import Decimal
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from portal.domain.ledger.rules import Posting, Side, account_id, is_balanced, r
 from portal.kernel.money import MAX_STROOPS, from_stroops
 
 MERCHANT, DEBTOR, WALLET = UUID(int=1), UUID(int=2), UUID(int=3)
+FEW = Decimal("0.05")
 KEY = {"merchant_id": MERCHANT, "network": "test", "kind": "wallet", "asset": "native", "owner_id": WALLET}
 
 amounts = st.integers(1, MAX_STROOPS // 4).map(from_stroops)
@@ -32,6 +34,10 @@ def book(found: list[Posting]) -> dict[tuple[str, UUID | None], Decimal]:
     for each in found:
         total[each.kind, each.owner_id] += each.amount if each.side is Side.DEBIT else -each.amount
     return total
+
+
+def changes(found: list[Posting]) -> dict[tuple[str, UUID | None], Decimal]:
+    return {account: change for account, change in book(found).items() if change}
 
 
 class TestAccountId:
@@ -104,6 +110,59 @@ class TestAllocation:
         ]
 
 
+class TestMatch:
+    def test_takes_out_of_suspense_what_the_invoice_and_the_client_get(self) -> None:
+        found = rules.match_postings(debtor_id=DEBTOR, allocated=Decimal("60"), excess=Decimal("2.5"))
+
+        assert found == [
+            Posting("suspense", None, Side.DEBIT, Decimal("62.5")),
+            Posting("receivable", DEBTOR, Side.CREDIT, Decimal("60")),
+            Posting("client_credit", DEBTOR, Side.CREDIT, Decimal("2.5")),
+        ]
+
+    def test_ends_where_a_payment_with_a_reference_does_and_undone_where_it_began(self) -> None:
+        parts = {"allocated": Decimal("60"), "excess": Decimal("2.5")}
+        unmatched = rules.unmatched_postings(wallet_id=WALLET, amount=Decimal("62.5"))
+        matched = rules.match_postings(debtor_id=DEBTOR, **parts)
+
+        direct = rules.allocation_postings(wallet_id=WALLET, debtor_id=DEBTOR, **parts)
+
+        assert changes([*unmatched, *matched]) == changes(direct)
+        assert changes([*unmatched, *matched, *reversed_postings(matched)]) == changes(unmatched)
+
+
+class TestRefund:
+    def test_is_borne_by_whatever_the_payment_became(self) -> None:
+        found = rules.refund_postings(
+            wallet_id=WALLET,
+            debtor_id=DEBTOR,
+            suspense=Decimal("1"),
+            credit=Decimal("2.5"),
+            revenue=Decimal("60"),
+        )
+
+        assert found == [
+            Posting("suspense", None, Side.DEBIT, Decimal("1")),
+            Posting("client_credit", DEBTOR, Side.DEBIT, Decimal("2.5")),
+            Posting("refunds", None, Side.DEBIT, Decimal("60")),
+            Posting("wallet", WALLET, Side.CREDIT, Decimal("63.5")),
+        ]
+
+
+@given(shares, shares, shares)
+def test_a_refund_leaves_the_wallet_by_the_sum_of_what_bears_it(
+    suspense: Decimal, credit: Decimal, revenue: Decimal
+) -> None:
+    found = rules.refund_postings(
+        wallet_id=WALLET, debtor_id=DEBTOR, suspense=suspense, credit=credit, revenue=revenue
+    )
+
+    whole = suspense + credit + revenue
+    assert is_balanced(found) == (whole > 0)
+    assert book(found).get(("wallet", WALLET), Decimal(0)) == -whole
+    assert all(each.amount > 0 for each in found)
+
+
 @given(st.lists(postings, max_size=6))
 def test_balance_means_that_all_accounts_together_change_by_nothing(found: list[Posting]) -> None:
     assert is_balanced(found) == (bool(found) and sum(book(found).values()) == 0)
@@ -148,30 +207,54 @@ def test_an_allocation_books_the_whole_credit_however_it_is_shared(credit: Decim
 
 
 @pytest.mark.parametrize(
-    ("found", "debited", "credited"),
+    ("compute", "facts", "debited", "credited"),
     [
         (
-            rules.short_postings(debtor_id=DEBTOR, rest=Decimal("0.05")),
+            rules.short_postings,
+            {"debtor_id": DEBTOR, "rest": FEW},
             ("rounding", None),
             ("receivable", DEBTOR),
         ),
         (
-            rules.close_postings(debtor_id=DEBTOR, rest=Decimal("0.05")),
+            rules.close_postings,
+            {"debtor_id": DEBTOR, "rest": FEW},
             ("write_off", None),
             ("receivable", DEBTOR),
         ),
         (
-            rules.unmatched_postings(wallet_id=WALLET, amount=Decimal("0.05")),
+            rules.unmatched_postings,
+            {"wallet_id": WALLET, "amount": FEW},
             ("wallet", WALLET),
             ("suspense", None),
         ),
+        (
+            rules.credit_postings,
+            {"debtor_id": DEBTOR, "amount": FEW},
+            ("client_credit", DEBTOR),
+            ("receivable", DEBTOR),
+        ),
+        (
+            rules.external_postings,
+            {"debtor_id": DEBTOR, "amount": FEW},
+            ("external", None),
+            ("receivable", DEBTOR),
+        ),
+        (
+            rules.clawback_postings,
+            {"wallet_id": WALLET, "amount": FEW},
+            ("write_off", None),
+            ("wallet", WALLET),
+        ),
     ],
-    ids=["short", "close", "unmatched"],
+    ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_a_fact_of_one_amount_moves_it_from_account_to_account(
-    found: list[Posting], debited: tuple[str, UUID | None], credited: tuple[str, UUID | None]
+    compute: Callable[..., list[Posting]],
+    facts: dict[str, object],
+    debited: tuple[str, UUID | None],
+    credited: tuple[str, UUID | None],
 ) -> None:
-    assert found == [
-        Posting(*debited, Side.DEBIT, Decimal("0.05")),
-        Posting(*credited, Side.CREDIT, Decimal("0.05")),
+    assert compute(**facts) == [
+        Posting(*debited, Side.DEBIT, FEW),
+        Posting(*credited, Side.CREDIT, FEW),
     ]
