@@ -100,7 +100,7 @@ def record_transaction(
         also=invoice_id,
     )
     known = [] if stored is None else queries.list_recorded(merchant_id=merchant.id, transaction_id=stored.id)
-    accounts = accounts_of(merchant_id=merchant.id, invoices=locked)
+    accounts = accounts_of(merchant_id=merchant.id, invoices=locked, arriving_in=transaction.ledger)
     context = Context(
         wallets=frozenset(wallet_ids),
         invoices=tuple(account.facts for account in accounts.values()),

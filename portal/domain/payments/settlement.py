@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.orm import defer
 
 from portal.domain.audit import service as audit
 from portal.domain.events import service as events
@@ -63,6 +64,8 @@ class Account:
     invoice: Invoice
     facts: InvoiceFacts
     credits: tuple[Ledgered, ...] = ()
+    is_whole: bool = True
+    """Whether `credits` are all that are shared out; what was left unread keeps its share."""
 
 
 def policy_of(merchant: Merchant) -> MerchantPolicy:
@@ -71,20 +74,46 @@ def policy_of(merchant: Merchant) -> MerchantPolicy:
     )
 
 
-def accounts_of(*, merchant_id: UUID, invoices: Iterable[Invoice]) -> dict[UUID, Account]:
-    """Return the accounts of locked, issued invoices by id."""
-    issued = [invoice for invoice in invoices if invoice.pay_ref is not None]
-    # Most invoices wait for their first payment and have nothing to read.
-    paid = [each.id for each in issued if each.amount_received > 0 or each.overpaid_by > 0]
-    credits = _credits_of(merchant_id, {invoice.id: invoice for invoice in issued}, paid) if paid else {}
+def accounts_of(
+    *, merchant_id: UUID, invoices: Iterable[Invoice], arriving_in: int | None = None
+) -> dict[UUID, Account]:
+    """Return the accounts of locked, issued invoices by id.
+
+    With `arriving_in`, the ledger of the money at hand, credits are read only where it may move one of them:
+    strangers can pay an invoice without end, and what comes last changes nothing before it.
+    """
+    issued = {invoice.id: invoice for invoice in invoices if invoice.pay_ref is not None}
+    paid = [each.id for each in issued.values() if each.amount_received > 0 or each.overpaid_by > 0]
+    if paid and arriving_in is not None:
+        later = _paid_since(merchant_id, paid, arriving_in)
+        paid = [each for each in paid if each in later or "short" in issued[each].flags]
+    credits = _credits_of(merchant_id, issued, paid) if paid else {}
     return {
         invoice.id: Account(
             invoice,
             facts_of(invoice, [each.arrival for each in credits.get(invoice.id, ())]),
             tuple(credits.get(invoice.id, ())),
+            is_whole=arriving_in is None or invoice.id in paid,
         )
-        for invoice in issued
+        for invoice in issued.values()
     }
+
+
+def _paid_since(merchant_id: UUID, invoice_ids: Sequence[UUID], ledger: int) -> set[UUID]:
+    """Return the invoices that have a credit of this ledger or of a later one."""
+    statement = (
+        select(Payment.invoice_id)
+        .distinct()
+        .join(ChainTransaction, ChainTransaction.id == Payment.transaction_id)
+        .where(
+            Payment.merchant_id == merchant_id,
+            Payment.invoice_id.in_(invoice_ids),
+            Payment.status == "CONFIRMED",
+            Payment.decided_at.is_(None),
+            ChainTransaction.ledger >= ledger,
+        )
+    )
+    return {each for each in db.session.scalars(statement) if each is not None}
 
 
 def facts_of(invoice: Invoice, arrivals: Sequence[Arrival] = ()) -> InvoiceFacts:
@@ -115,6 +144,7 @@ def _credits_of(
             Payment.status == "CONFIRMED",
             Payment.decided_at.is_(None),
         )
+        .options(defer(ChainTransaction.raw), defer(ChainTransaction.envelope_xdr))
         .with_for_update(of=Payment, key_share=True)
         .execution_options(populate_existing=True)
     )
@@ -165,7 +195,7 @@ def apply_settled(
     received = to_stroops(invoice.amount_received) + change.received_stroops
     overpaid = to_stroops(invoice.overpaid_by) + change.overpaid_stroops
     booked: dict[UUID, list[Allocation]] = {}
-    flags: set[str] = set()
+    flags = set() if account.is_whole else {*invoice.flags} & {"late", "duplicate"}
     for each in [*account.credits, *new]:
         before, share = each.arrival.booked, settled.shares[each.arrival.place]
         flags.update(flags_of(each.arrival, share))
