@@ -105,7 +105,7 @@ def _register_web(app: Flask) -> None:
     from portal.web.headers import init_headers
     from portal.web.health.views import bp as health
     from portal.web.home.views import bp as home
-    from portal.web.invoices.editing import bp as invoices
+    from portal.web.invoices.receiving import bp as invoices
     from portal.web.metrics import init_metrics
     from portal.web.navigation import init_navigation
     from portal.web.payments.views import bp as payments

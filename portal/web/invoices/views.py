@@ -22,7 +22,7 @@ from portal.kernel.refs import from_ref, to_ref
 from portal.web.access import merchant_required, user
 from portal.web.filters import zone
 from portal.web.invoices import export, listing
-from portal.web.invoices.detail import detail_of
+from portal.web.invoices.page import invoice_page
 from portal.web.paging import pager_links, window_of
 
 bp = Blueprint("invoices", __name__)
@@ -72,8 +72,7 @@ def as_csv() -> ResponseReturnValue:
 @bp.get("/invoices/<ref>")
 @merchant_required("viewer")
 def show(ref: str) -> ResponseReturnValue:
-    detail = detail_of(merchant_id=user().merchant_id, invoice_id=from_ref("inv", ref))
-    return render_template("invoices/show.html", ref=ref, may_write=user().may("seller"), **detail)
+    return invoice_page(ref)
 
 
 @bp.post("/invoices/<ref>/issue")
