@@ -24,7 +24,7 @@ from portal.kernel.clock import iso, utc_now
 from portal.kernel.errors import Conflict, TagihError
 from portal.kernel.refs import from_ref, to_ref
 
-JOBS = ("relay", "watch", "verify", "sweep")
+JOBS = ("relay", "watch", "verify", "sweep", "ready")
 ROWS_MAX = 10_000
 as_json = click.option("--json", "is_json", is_flag=True, help="Print machine-readable JSON instead of text.")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from portal.db import run_transaction
@@ -9,7 +10,7 @@ from portal.domain.clients import queries as clients
 from portal.domain.clients.models import Client
 from portal.domain.invoices import queries, service
 from portal.domain.invoices.announcements import WrittenInvoice
-from portal.domain.invoices.rules import Draft
+from portal.domain.invoices.rules import Draft, totals
 from portal.domain.invoices.service import IssueTerms
 from portal.domain.merchants import queries as merchants
 from portal.domain.merchants.models import Wallet
@@ -46,9 +47,12 @@ def create_invoice(
     :raises WalletMissing: when it is to be issued and there is no proven wallet.
     :raises WalletNotReady: when the wallet is known to be unable to receive the asset.
     """
-    terms = (
-        settle_terms(merchant_id=merchant_id, network=network, asset=draft.asset, now=now) if issue else None
-    )
+    terms = None
+    if issue:
+        amount = totals(draft.items, draft.discounts, draft.taxes).total
+        terms = settle_terms(
+            merchant_id=merchant_id, network=network, asset=draft.asset, amount=amount, now=now
+        )
 
     def work() -> WrittenInvoice:
         if prepare is not None:
@@ -82,7 +86,9 @@ def issue_invoice(
     :raises InvoiceNotDraft: if it was issued before.
     """
     invoice = queries.get(merchant_id=merchant_id, invoice_id=invoice_id)
-    terms = settle_terms(merchant_id=merchant_id, network=network, asset=invoice.asset, now=now)
+    terms = settle_terms(
+        merchant_id=merchant_id, network=network, asset=invoice.asset, amount=invoice.amount, now=now
+    )
 
     def work() -> WrittenInvoice:
         if prepare is not None:
@@ -96,12 +102,20 @@ def issue_invoice(
     return run_transaction(work)
 
 
-def settle_terms(*, merchant_id: UUID, network: str, asset: str, now: datetime) -> IssueTerms:
-    """Return where a new invoice is paid to; may ask Horizon for up to a second, outside any transaction."""
+def settle_terms(
+    *, merchant_id: UUID, network: str, asset: str, amount: Decimal, now: datetime
+) -> IssueTerms:
+    """Return where a new invoice over `amount` is paid to; may ask Horizon for up to a second.
+
+    Call it outside any transaction.
+
+    :raises WalletMissing: when there is no proven wallet.
+    :raises WalletNotReady: when it is known to have no room for all that would then be due.
+    """
     wallet: Wallet | None = merchants.default_wallet(merchant_id=merchant_id, network=network)
     if wallet is None:
         raise WalletMissing("Prove a receiving wallet before you issue an invoice.")
-    readiness = check_readiness(wallet=wallet, asset=asset, now=now)
+    readiness = check_readiness(wallet=wallet, asset=asset, amount=amount, now=now)
     if readiness.ready is False:
         raise WalletNotReady(readiness.detail)
     return IssueTerms(wallet, flags=() if readiness.ready else ("readiness_unknown",))

@@ -15,6 +15,7 @@ from portal.extensions import db
 from portal.flows.check_readiness import check_readiness
 from portal.flows.seed_merchant import EmailTaken, seed_merchant
 from portal.kernel.chain import AccountState, AssetHolding, Signer
+from portal.kernel.money import from_stroops
 from tests.support.builders import NOON, make_shop
 
 # Fixed, because they are part of the names of parametrised tests.
@@ -55,7 +56,7 @@ class TestReadiness:
         ],
     )
     def test_names_the_reason(self, account, asset, due, reason):
-        found = rules.readiness_of(account, asset, due_stroops=due)
+        found = rules.readiness_of(account, asset, due=from_stroops(due))
 
         assert (found.ready, found.reason) == (reason is None, reason)
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
+from sqlalchemy import Boolean, ColumnElement, Select, func, literal_column, or_, select, text, tuple_
 
 from portal.db import tenant
 from portal.domain.events.models import Event
@@ -175,30 +176,39 @@ def timeline(*, merchant_id: UUID, invoice_id: UUID) -> Sequence[Event]:
     return db.session.scalars(statement).all()
 
 
-def list_expired(*, network: str, now: datetime, limit: int) -> Sequence[tuple[UUID, UUID]]:
-    """Return (merchant id, invoice id) of pending invoices past their time; for the worker, over all tenants."""
-    rows = db.session.execute(
-        select(Invoice.merchant_id, Invoice.id)
-        .where(Invoice.network == network, Invoice.status == "PENDING", Invoice.expires_at < now)
-        .order_by(Invoice.expires_at)
-        .limit(limit)
-    )
-    return [(row.merchant_id, row.id) for row in rows]
+# Written out and not bound, so that a prepared statement finds the partial index of these few.
+IS_REVERSED: ColumnElement[bool] = literal_column("'reversed' = ANY (invoices.flags)", Boolean)
+
+
+def is_awaited() -> ColumnElement[bool]:
+    """Say which invoices money is still awaited on: pending ones, and paid ones whose money was taken back."""
+    return or_(Invoice.status == "PENDING", IS_REVERSED)
 
 
 def open_dues(*, merchant_id: UUID, network: str) -> list[Any]:
-    """Return (asset, invoices, due) over pending invoices: what is still awaited."""
+    """Return (asset, invoices, due) over the invoices that money is awaited on."""
     statement = (
         select(
             Invoice.asset,
             func.count().label("invoices"),
             func.sum(Invoice.amount - Invoice.amount_received).label("due"),
         )
-        .where(Invoice.merchant_id == merchant_id, Invoice.network == network, Invoice.status == "PENDING")
+        .where(Invoice.merchant_id == merchant_id, Invoice.network == network, is_awaited())
         .group_by(Invoice.asset)
         .order_by(Invoice.asset)
     )
     return list(db.session.execute(statement).all())
+
+
+def open_dues_to(*, merchant_id: UUID, network: str, address: str) -> dict[str, Decimal]:
+    """Return what pending invoices still await at one wallet, by asset in its units."""
+    statement = (
+        select(Invoice.asset, func.sum(Invoice.amount - Invoice.amount_received))
+        .where(Invoice.merchant_id == merchant_id, Invoice.network == network, Invoice.status == "PENDING")
+        .where(Invoice.destination == address)
+        .group_by(Invoice.asset)
+    )
+    return {row[0]: row[1] for row in db.session.execute(statement)}
 
 
 def _place(invoice: Invoice) -> tuple[datetime, UUID]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 from zoneinfo import available_timezones
 
 from email_validator import EmailNotValidError, validate_email
@@ -36,6 +37,8 @@ PASSWORD_MAX = 200
 NAME_MAX = 120
 EMAIL_MAX = 254
 READINESS_FRESH = timedelta(hours=2)
+CHECK_EVERY = timedelta(hours=1)
+ZERO = Decimal(0)
 
 
 class EmailInvalid(Invalid):
@@ -69,8 +72,17 @@ class WalletTaken(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
+class Issuer:
+    """What an issuer's account says of all it issues."""
+
+    flags: tuple[str, ...] = ()
+    """Of auth_required, auth_revocable, auth_clawback_enabled those that are set."""
+    home_domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether a wallet can receive an asset; limit and balance in units, None where they do not apply."""
+    """Whether a wallet can receive what is due to it in an asset; amounts in units, None where they do not apply."""
 
     asset: str
     ready: bool
@@ -78,6 +90,13 @@ class Readiness:
     """None when ready, else no_account, no_trustline, not_authorised or limit."""
     trust_limit: Decimal | None = None
     balance: Decimal | None = None
+    open_due: Decimal = ZERO
+    headroom: Decimal | None = None
+    """What may still arrive; None without a bound."""
+    clawback: bool = False
+    """Whether the issuer can take this holding back."""
+    issuer: Issuer | None = None
+    """None when the issuer was not asked."""
 
 
 def clean_email(text: str) -> str:
@@ -166,24 +185,43 @@ def session_is_alive(*, last_seen_at: datetime, expires_at: datetime, now: datet
     return now < expires_at and now - last_seen_at < SESSION_IDLE
 
 
-def readiness_of(state: AccountState | None, asset: str, *, due_stroops: int = 0) -> Readiness:
-    """Say whether an account can receive `due_stroops` more of `asset`, from its state on the chain."""
+def readiness_of(
+    state: AccountState | None, asset: str, *, due: Decimal = ZERO, issuer: Issuer | None = None
+) -> Readiness:
+    """Say whether an account can receive `due` more of `asset`, in its units, from its state on the chain."""
+    known: dict[str, Any] = {"open_due": due, "issuer": issuer}
     if state is None:
-        return Readiness(asset, False, "no_account")
+        return Readiness(asset, False, "no_account", **known)
     holding = state.holding(asset)
     if holding is None:
         # The issuer of an asset takes it back without a trustline.
         issued_here = asset.partition(":")[2] == state.address
-        return Readiness(asset, issued_here, None if issued_here else "no_trustline")
-    limit = None if holding.limit_stroops is None else from_stroops(holding.limit_stroops)
-    balance = from_stroops(holding.balance_stroops)
-    if not holding.authorized:
-        return Readiness(asset, False, "not_authorised", limit, balance)
+        return Readiness(asset, issued_here, None if issued_here else "no_trustline", **known)
+    known |= {"balance": from_stroops(holding.balance_stroops), "clawback": holding.clawback_enabled}
     if holding.limit_stroops is not None:
-        headroom = holding.limit_stroops - holding.balance_stroops - holding.buying_liabilities_stroops
-        if headroom <= 0 or headroom < due_stroops:
-            return Readiness(asset, False, "limit", limit, balance)
-    return Readiness(asset, True, None, limit, balance)
+        room = holding.limit_stroops - holding.balance_stroops - holding.buying_liabilities_stroops
+        known |= {"trust_limit": from_stroops(holding.limit_stroops), "headroom": from_stroops(max(room, 0))}
+    if not holding.authorized:
+        return Readiness(asset, False, "not_authorised", **known)
+    is_ready = has_room(known.get("headroom"), due)
+    return Readiness(asset, is_ready, None if is_ready else "limit", **known)
+
+
+def has_room(headroom: Decimal | None, due: Decimal) -> bool:
+    """Say whether `due` more may arrive; a holding that is full takes nothing, even where nothing is due."""
+    return headroom is None or (headroom > 0 and headroom >= due)
+
+
+def issuer_of(state: AccountState | None) -> Issuer:
+    """Return what an issuer's account says; one that is gone can do nothing any more."""
+    if state is None:
+        return Issuer()
+    flags = {
+        "auth_required": state.auth_required,
+        "auth_revocable": state.auth_revocable,
+        "auth_clawback_enabled": state.auth_clawback_enabled,
+    }
+    return Issuer(tuple(name for name, is_set in flags.items() if is_set), state.home_domain)
 
 
 def signing_weights(state: AccountState | None, address: str) -> tuple[dict[str, int], int]:

@@ -1,12 +1,12 @@
 """Writes of businesses and their wallets: settings, proven addresses, what the chain says of them."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import case, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
@@ -16,7 +16,7 @@ from portal.domain.events import service as events
 from portal.domain.events.models import Event
 from portal.domain.merchants import queries, rules
 from portal.domain.merchants.models import Wallet, WalletAsset, WalletChallenge
-from portal.domain.merchants.rules import Readiness, WalletTaken
+from portal.domain.merchants.rules import CHECK_EVERY, Readiness, WalletTaken
 from portal.extensions import db
 from portal.kernel.clock import iso, iso_or_none
 from portal.kernel.errors import Conflict
@@ -246,13 +246,40 @@ def record_readiness(*, merchant_id: UUID, wallet_id: UUID, results: list[Readin
             "reason": result.reason,
             "trust_limit": result.trust_limit,
             "balance": result.balance,
+            "open_due": result.open_due,
+            "headroom": result.headroom,
+            "issuer_flags": None if result.issuer is None else list(result.issuer.flags),
+            "issuer_domain": None if result.issuer is None else result.issuer.home_domain,
+            "clawback": result.clawback,
             "checked_at": now,
         }
         # One order for all writers, so that two of them never wait for each other in a circle.
         for result in sorted(results, key=lambda each: each.asset)
     ]
     new = upsert(WalletAsset).values(rows)
-    changed = {
-        name: new.excluded[name] for name in ("ready", "reason", "trust_limit", "balance", "checked_at")
-    }
+    names = ("ready", "reason", "trust_limit", "balance", "open_due", "headroom", "checked_at")
+    changed: dict[str, Any] = {name: new.excluded[name] for name in names}
+    is_asked = new.excluded.issuer_flags.is_not(None)
+    for name in ("issuer_flags", "issuer_domain"):
+        changed[name] = case((is_asked, new.excluded[name]), else_=getattr(WalletAsset, name))
+    changed["clawback"] = WalletAsset.clawback | new.excluded.clawback
     db.session.execute(new.on_conflict_do_update(constraint="uq_wallet_assets_wallet_id_asset", set_=changed))
+
+
+def claim_due_checks(*, network: str, now: datetime, lease: timedelta, limit: int) -> list[Wallet]:
+    """Return live wallets whose hourly look is due and put it off by `lease`: a look that fails comes again then."""
+    due = (
+        select(Wallet.id)
+        .where(Wallet.network == network, Wallet.retired_at.is_(None), Wallet.check_due_at <= now)
+        .order_by(Wallet.check_due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+    claimed = update(Wallet).where(Wallet.id.in_(due)).values(check_due_at=now + lease).returning(Wallet)
+    return list(db.session.scalars(claimed))
+
+
+def note_check(*, merchant_id: UUID, wallet_id: UUID, now: datetime) -> None:
+    """Note that all of a wallet's assets were looked at; the next look is due in an hour."""
+    changed = update(Wallet).where(Wallet.merchant_id == merchant_id, Wallet.id == wallet_id)
+    db.session.execute(changed.values(check_due_at=now + CHECK_EVERY))

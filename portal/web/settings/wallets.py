@@ -142,9 +142,8 @@ def retire(address: str) -> ResponseReturnValue:
 def check(address: str) -> ResponseReturnValue:
     someone = user()
     wallet = queries.get_wallet(someone.merchant_id, someone.network, address)
-    merchant = queries.get_merchant(someone.merchant_id)
     try:
-        check_wallet(wallet=wallet, assets=[merchant.default_asset], now=utc_now())
+        check_wallet(wallet=wallet, now=utc_now())
         flash("Checked with the network just now.", "success")
     except Unavailable:
         flash("The network does not answer right now. We keep what we knew.", "error")
