@@ -3,6 +3,7 @@
 servers: `services`, `private_services` (real PostgreSQL, Valkey, mongod: one set a session)
 databases: `database`, `new_database`, `environment`, `config_web`, `config_worker`, `config_owner`
 networks: `sandbox`, `sandbox_environment`          chromium: `chromium`
+desk: `desk`, an empty portal as its worker sees it, with a MongoDB of its own
 """
 
 from pathlib import Path

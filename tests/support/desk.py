@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import psycopg
 import pymongo
 import pytest
 from flask import Flask
@@ -65,8 +66,6 @@ def desk(worker_database, worker_environment, request) -> Iterator[Desk]:
 
 
 def _empty(database) -> None:
-    import psycopg
-
     with psycopg.connect(database.superuser, autocommit=True) as connection:
         tables = connection.execute(
             "SELECT string_agg(format('%I', tablename), ', ') FROM pg_tables"
