@@ -139,7 +139,12 @@ def ignore(*, desk: Desk, payment_id: UUID, note: str) -> Payment:
     payment, transaction = _lock(desk, payment_id, status="UNMATCHED")
     if payment.refund_reserved > 0:
         raise PaymentNotUnmatched("A refund of this payment is under way. Cancel it first.")
-    decision: dict[str, Any] = {"action": "ignore", "note": required_note(note), "reason": payment.reason, "parts": []}
+    decision: dict[str, Any] = {
+        "action": "ignore",
+        "note": required_note(note),
+        "reason": payment.reason,
+        "parts": [],
+    }
     payment.decision, payment.decided_at, payment.status = decision, desk.now, "IGNORED"
     payment.flags = sorted({*payment.flags} - {REFUND_DUE})
     announce(desk, "payment.ignored", payment, transaction, detail={"decision": decision})
