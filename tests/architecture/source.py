@@ -16,6 +16,7 @@ LAYERS = (
     ("portal.flows",),
     ("portal.web", "portal.api", "portal.workers", "portal.sandbox"),
     ("portal.app",),
+    ("portal.commands",),
     ("portal.cli", "portal.embedded"),
 )
 DOMAINS = (
