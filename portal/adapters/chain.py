@@ -1,8 +1,6 @@
 """The chain source of this process: one pooled Horizon client with its budget, made on first use."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import BoundedSemaphore
+from contextlib import AbstractContextManager, nullcontext
 from urllib.parse import urlsplit
 
 from flask import current_app
@@ -10,12 +8,13 @@ from flask import current_app
 from config import Config
 from portal.adapters.horizon import Horizon
 from portal.adapters.horizon_budget import SharedBudget
+from portal.adapters.look_ups import LookUps
 from portal.adapters.second_source import ConfirmedSource
-from portal.kernel.chain import ChainSource, ChainUnavailable
+from portal.kernel.chain import ChainSource
 from portal.kernel.money import to_stroops
 
 _KEY = "tagih_chain_source"
-_SLOTS_KEY = "tagih_chain_look_ups"
+_LOOK_UPS_KEY = "tagih_look_ups"
 
 
 def chain_source() -> ChainSource:
@@ -33,27 +32,18 @@ def second_source() -> ChainSource | None:
     return source.second if isinstance(source, ConfirmedSource) else None
 
 
-@contextmanager
-def look_up_slot() -> Iterator[None]:
-    """Hold one of the web process's few look-ups; a worker process has as many as it likes.
+def look_up_place() -> AbstractContextManager[float]:
+    """Return one of the web process's few places for look-ups; a worker has as many as it likes.
 
-    A slow Horizon would otherwise hold every thread for its 3 seconds and no page would be served.
-
-    :raises ChainUnavailable: at once, when all are taken.
+    Entered, it tells the seconds it was waited for.
     """
     config: Config = current_app.config["TAGIH"]
     if config.role != "web":
-        yield
-        return
-    slots = current_app.extensions.get(_SLOTS_KEY)
-    if slots is None:
-        slots = current_app.extensions.setdefault(_SLOTS_KEY, BoundedSemaphore(config.horizon_web_lookups))
-    if not slots.acquire(blocking=False):
-        raise ChainUnavailable("enough look-ups are under way")
-    try:
-        yield
-    finally:
-        slots.release()
+        return nullcontext(0.0)
+    look_ups: LookUps | None = current_app.extensions.get(_LOOK_UPS_KEY)
+    if look_ups is None:
+        look_ups = current_app.extensions.setdefault(_LOOK_UPS_KEY, LookUps(config.horizon_web_lookups))
+    return look_ups.place()
 
 
 def _make(config: Config) -> ChainSource:

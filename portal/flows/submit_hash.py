@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from portal.adapters.chain import chain_source, look_up_slot
+from portal.adapters.chain import chain_source, look_up_place
 from portal.db import release, run_transaction
 from portal.domain.invoices import queries as invoices
 from portal.domain.invoices.rules import InvoiceStatus
@@ -81,8 +81,9 @@ def retry_submission(*, merchant_id: UUID, submission_id: UUID, now: datetime) -
 
 def _look_up(transaction_hash: str, now: datetime) -> tuple[ObservedTransaction | None, datetime | None]:
     try:
-        with look_up_slot():
-            return chain_source().find_transaction(transaction_hash, within_seconds=LOOK_UP_SECONDS), None
+        with look_up_place() as waited_seconds:
+            left_seconds = LOOK_UP_SECONDS - waited_seconds
+            return chain_source().find_transaction(transaction_hash, within_seconds=left_seconds), None
     except ChainUnavailable as outage:
         seconds = outage.retry_after_seconds
         return None, None if seconds is None else now + timedelta(seconds=seconds)

@@ -162,7 +162,8 @@ class TestConcurrentSubmissions:
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(send, range(8)))
 
-        assert {each.status_code for each in answers} <= {200, 201, 409}
+        # 202 where the process had enough look-ups under way.
+        assert {each.status_code for each in answers} <= {200, 201, 202, 409}
         for refused in (each for each in answers if each.status_code == 409):
             assert problem(refused)["code"] == "idempotency_in_progress"
         kept = [each.data for each in answers[1::2] if each.status_code != 409]

@@ -100,7 +100,8 @@ def test_two_hundred_submissions_of_one_fee_bumped_payment_count_once(
 
     assert sum(statuses.values()) == REQUESTS
     assert max(statuses) < 500, (statuses, live_portal.log.read_text()[-6000:])
-    assert set(statuses) <= {200, 201, 303, 429}, statuses
+    # 202 where a process had enough look-ups under way.
+    assert set(statuses) <= {200, 201, 202, 303, 429}, statuses
     assert statuses[201] <= 1, "at most one answer says that it credited"
     assert statuses[200] > REQUESTS // 2, statuses
     with psycopg.connect(database.superuser) as superuser:

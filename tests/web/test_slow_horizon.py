@@ -12,7 +12,7 @@ import requests
 from sqlalchemy import select
 
 from config import SANDBOX_PASSPHRASE
-from portal.adapters.chain import look_up_slot
+from portal.adapters.chain import look_up_place
 from portal.db import leave_tenant, run_transaction
 from portal.domain.api_keys import service as api_keys
 from portal.domain.payments.models import Submission
@@ -122,19 +122,15 @@ def test_a_silent_horizon_holds_four_threads_and_no_page(portal, silent, checkou
     assert found == ["CHECKING"] * CLAIMS
 
 
-class TestLookUpSlot:
-    def test_is_one_of_four_in_a_web_process_and_comes_back(self, as_web):
-        with ExitStack() as taken:
-            for _ in range(LOOK_UPS):
-                taken.enter_context(look_up_slot())
-            with pytest.raises(ChainUnavailable), look_up_slot():
-                pytest.fail("a fifth look-up began")
+def test_a_worker_has_as_many_look_ups_as_it_likes(as_worker):
+    with ExitStack() as taken:
+        for _ in range(LOOK_UPS * 5):
+            taken.enter_context(look_up_place())
 
-        with ExitStack() as taken:
-            for _ in range(LOOK_UPS):
-                taken.enter_context(look_up_slot())
 
-    def test_is_never_short_in_a_worker(self, as_worker):
-        with ExitStack() as taken:
-            for _ in range(LOOK_UPS * 5):
-                taken.enter_context(look_up_slot())
+def test_a_web_process_has_four(as_web):
+    with ExitStack() as taken:
+        for _ in range(LOOK_UPS):
+            taken.enter_context(look_up_place())
+        with pytest.raises(ChainUnavailable), look_up_place():
+            pytest.fail("a fifth look-up began")
