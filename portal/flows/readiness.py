@@ -12,7 +12,7 @@ from portal.adapters.chain import chain_source, second_source
 from portal.db import release
 from portal.domain.events import heartbeats, outbox
 from portal.domain.payments import looks
-from portal.extensions import db, redis
+from portal.extensions import db, redis, site
 from portal.kernel.chain import ChainSource
 from portal.kernel.clock import iso, iso_or_none
 from portal.kernel.errors import Unavailable
@@ -74,6 +74,8 @@ def _mongo() -> Report:
 
 def _horizon(source: ChainSource, now: datetime) -> Report:
     state = source.network()
+    if state.passphrase != site.network_passphrase:
+        return {"ok": False, "error": "other_network"}
     closed = state.latest_closed_at
     lag = None if closed is None else round((now - closed).total_seconds(), 1)
     return {"ok": True, "ledger": state.latest_ledger, "ledger_lag_seconds": lag}
