@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from redis import Redis
 from sqlalchemy import event
 
 from portal import extensions
@@ -21,6 +22,16 @@ extensions.REDIS_TIMEOUT_SECONDS = 5.0
 def redis_is_asked() -> None:
     """Forget an outage that an earlier test made: Redis is left alone for a second after one."""
     cache.pause.end()
+
+
+@pytest.fixture(autouse=True)
+def horizon_is_asked(request: pytest.FixtureRequest) -> None:
+    """Forget what an earlier test did to the sandbox: its door is kept in Redis, for all processes."""
+    if {"sandbox", "base_environment"} <= set(request.fixturenames):
+        url = request.getfixturevalue("base_environment")["REDIS_URL"]
+        with Redis.from_url(url) as client:
+            for key in client.scan_iter("tagih:horizon:*", count=1000):
+                client.delete(key)
 
 
 @pytest.fixture(scope="session")
