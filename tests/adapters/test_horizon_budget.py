@@ -170,6 +170,21 @@ class TestSharedBudget:
         assert "probed" in waiting.detail
         assert not second.enter(0).is_watched
 
+    def test_lets_one_of_many_probe_at_the_same_moment(self, shared: Redis) -> None:
+        everybody = processes(4)
+        fail(everybody[0])
+        open_the_door(shared)
+
+        assert admitted_at_once(everybody, asks=5) == 1
+
+    def test_survives_a_redis_that_forgot_its_scripts(self, shared: Redis) -> None:
+        first, second = processes(2)
+        first.close(60)
+
+        shared.script_flush()
+
+        assert refusal(second).retry_after_seconds
+
     def test_rests_longer_after_a_probe_that_failed(self, shared: Redis) -> None:
         first, second = processes(2)
         fail(first)
