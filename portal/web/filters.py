@@ -30,6 +30,10 @@ _INVOICE_WORDS = {
     "EXPIRED": ("Expired", "expired"),
     "CANCELLED": ("Cancelled", "cancelled"),
 }
+_FLAG_BADGES = {
+    "late": ("Late", "pending"),
+    "short": ("Short", "pending"),
+}
 _OTHER_WORDS = {
     "CONFIRMED": ("Credited", "paid"),
     "UNMATCHED": ("Unmatched", "pending"),
@@ -146,19 +150,17 @@ def pretty_json(value: object) -> str:
 def invoice_badges(
     status: object, settlement: object = None, flags: Iterable[str] = ()
 ) -> list[tuple[str, str]]:
-    """Return (word, tone) of an invoice: its state first, then "Late" when it was paid so."""
+    """Return (word, tone) of an invoice: its state first, then how it was paid, such as "Late"."""
     name, how_far, marks = str(status), str(settlement or ""), set(flags)
     word, tone = _INVOICE_WORDS[name]
     if name == "PENDING" and how_far == "PARTIAL":
         word, tone = "Partly paid", "partial"
+    elif "reversed" in marks:
+        # It stays PAID for the books' sake, but whoever reads "Paid" would stop asking for the money.
+        word, tone = "Reversed", "failed"
     elif name == "PAID" and (how_far == "OVERPAID" or "overpaid" in marks):
-        word = "Overpaid"
-    badges = [(word, tone)]
-    if "late" in marks:
-        badges.append(("Late", "pending"))
-    if "reversed" in marks:
-        badges.append(("Reversed", "failed"))
-    return badges
+        word = "Paid twice" if "duplicate" in marks else "Overpaid"
+    return [(word, tone), *(badge for flag, badge in _FLAG_BADGES.items() if flag in marks)]
 
 
 def state_badge(state: object) -> tuple[str, str]:

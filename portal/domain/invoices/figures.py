@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from portal.db import tenant
 from portal.domain.invoices.models import Invoice
+from portal.domain.invoices.queries import IS_REVERSED, awaited, is_awaited
 from portal.extensions import db
 
 ASSETS_MAX = 100
@@ -33,7 +34,7 @@ class Dues:
 
 @dataclass(frozen=True, slots=True)
 class ClientFigures:
-    """What a client owes on pending invoices and what all of his invoices have received."""
+    """What a client owes on open invoices and what all of his invoices have received."""
 
     asset: str
     open_invoices: int
@@ -61,25 +62,32 @@ def list_partly_paid(*, merchant_id: UUID, network: str, limit: int) -> Sequence
     return db.session.scalars(statement).all()
 
 
-def overdue(*, merchant_id: UUID, network: str, now: datetime) -> list[Dues]:
-    """Return by asset what is awaited on pending invoices whose due date is over."""
+def list_reversed(*, merchant_id: UUID, network: str, limit: int) -> Sequence[Invoice]:
+    """Return paid invoices whose money was taken back since, newest first."""
     statement = (
-        select(Invoice.asset, func.count(), func.sum(Invoice.amount - Invoice.amount_received))
-        .where(
-            Invoice.merchant_id == merchant_id,
-            Invoice.network == network,
-            Invoice.status == "PENDING",
-            Invoice.due_at < now,
-        )
-        .group_by(Invoice.asset)
-        .order_by(Invoice.asset)
+        tenant(Invoice, merchant_id)
+        .where(Invoice.network == network, IS_REVERSED)
+        .order_by(Invoice.created_at.desc(), Invoice.id.desc())
+        .limit(limit)
+    )
+    return db.session.scalars(statement).all()
+
+
+def overdue(*, merchant_id: UUID, network: str, now: datetime) -> list[Dues]:
+    """Return by asset what is awaited on invoices whose due date is over."""
+    rows = awaited(merchant_id=merchant_id, network=network)
+    statement = (
+        select(rows.c.asset, func.count(), func.sum(rows.c.due))
+        .where(rows.c.due_at < now)
+        .group_by(rows.c.asset)
+        .order_by(rows.c.asset)
         .limit(ASSETS_MAX)
     )
     return [Dues(*row) for row in db.session.execute(statement)]
 
 
 def client_figures(*, merchant_id: UUID, network: str, client_id: UUID) -> list[ClientFigures]:
-    is_open = Invoice.status == "PENDING"
+    is_open = is_awaited()
     statement = (
         select(
             Invoice.asset,

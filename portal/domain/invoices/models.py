@@ -96,6 +96,9 @@ class Invoice(Base):
             postgresql_ops={"search_text": "gin_trgm_ops"},
         ),
         Index("ix_invoices_client_id", "merchant_id", "client_id"),
+        Index(
+            "ix_invoices_reversed", "merchant_id", "network", postgresql_where=text("'reversed' = ANY (flags)")
+        ),
     )  # fmt: skip
 
     id: Mapped[Identity]

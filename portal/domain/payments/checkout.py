@@ -31,7 +31,7 @@ _CHECKOUT = text(
     SELECT
         i.merchant_id, i.id AS invoice_id, i.network, i.number, i.status, i.asset, i.subtotal, i.amount,
         i.amount_received, i.overpaid_by, i.flags, i.description, i.pay_ref, i.destination, i.issued_at,
-        i.due_at, i.expires_at, i.paid_at, i.closed_at, m.name AS merchant_name, m.time_zone,
+        i.due_at, i.expires_at, i.paid_at, i.closed_at, m.name AS merchant_name, m.time_zone, m.late_policy,
         (
             SELECT coalesce(jsonb_agg(jsonb_build_array(
                 t.description, CAST(t.quantity AS text), CAST(t.unit_price AS text), CAST(t.total AS text)
@@ -148,6 +148,12 @@ class Checkout:
     latest: Claim | None
     asked: Claim | None
     watcher_seen_at: datetime | None
+    accepts_late: bool = True
+
+    @property
+    def is_owed_again(self) -> bool:
+        """Whether it was paid and money was taken back since: it stays PAID and can be paid again."""
+        return self.status == "PAID" and self.amount_received < self.amount
 
 
 def get_checkout(*, token: str, submission_id: UUID | None = None) -> Checkout:
@@ -197,6 +203,7 @@ def get_checkout(*, token: str, submission_id: UUID | None = None) -> Checkout:
         else Claim(row.latest_state, row.latest_code, row.latest_started_at),
         asked=_asked(row),
         watcher_seen_at=row.watcher_seen_at,
+        accepts_late=row.late_policy == "accept",
     )
 
 

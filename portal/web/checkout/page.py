@@ -124,7 +124,7 @@ def build_page(
         payments=_payments(checkout),
         attempt=_attempt(checkout),
         is_late="late" in checkout.flags,
-        is_reversed="reversed" in checkout.flags,
+        is_reversed=checkout.is_owed_again,
         is_play_money=checkout.network != "live",
         typed=typed,
         error=error,
@@ -137,10 +137,13 @@ def settlement_of(checkout: Checkout) -> Settlement:
 
 
 def state_of(checkout: Checkout, settlement: Settlement, now: datetime) -> State:
-    """Return what to show; a pending invoice past its time reads as expired before the sweep closes it."""
-    if checkout.status != "PENDING":
+    """Return what to show; a pending invoice past its time reads as expired before the sweep closes it.
+
+    One that is owed again mostly is past its time, so there the merchant's word on late money decides.
+    """
+    if checkout.status != "PENDING" and not checkout.is_owed_again:
         return State(checkout.status.lower())
-    if checkout.expires_at <= now:
+    if checkout.expires_at <= now and not (checkout.is_owed_again and checkout.accepts_late):
         return State.EXPIRED
     if settlement is Settlement.PARTIAL:
         return State.PARTIAL

@@ -81,11 +81,15 @@ def _remember_look(checkout: Checkout, now: datetime) -> None:
 
 
 def _seconds_until_it_changes(checkout: Checkout, now: datetime) -> int:
-    """Return how long a copy may live: time alone expires a pending invoice."""
+    """Return how long a copy may live: time alone expires an invoice that can be paid."""
     left = int((checkout.expires_at - now).total_seconds())
-    if checkout.status == "PENDING" and left > 0:
+    if _may_be_paid(checkout) and left > 0:
         return min(page_cache.PAGE_SECONDS, left)
     return page_cache.PAGE_SECONDS
+
+
+def _may_be_paid(checkout: Checkout) -> bool:
+    return checkout.status == "PENDING" or checkout.is_owed_again
 
 
 def _render(page: CheckoutPage) -> bytes:
@@ -130,7 +134,7 @@ def _status(checkout: Checkout) -> bytes:
         "flags": sorted(checkout.flags),
         "expires_at": iso_or_none(checkout.expires_at),
         "server_now": _mark("now").decode(),
-        "poll_after_ms": POLL_OPEN_MS if checkout.status == "PENDING" else POLL_CLOSED_MS,
+        "poll_after_ms": POLL_OPEN_MS if _may_be_paid(checkout) else POLL_CLOSED_MS,
         "submission": None if latest is None else {"state": latest.state, "code": latest.code},
     }
     body = json.dumps(document, separators=(",", ":")).encode()

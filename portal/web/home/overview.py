@@ -70,6 +70,7 @@ def overview(*, merchant_id: UUID, network: str, days: int, zone: tzinfo, now: d
 def _attention(scope: dict[str, Any], wallet: Wallet | None, recent: Sequence[Invoice]) -> dict[str, Any]:
     return {
         "unmatched": payments.count_unmatched(**scope),
+        "reversed": invoice_figures.list_reversed(**scope, limit=ATTENTION) if recent else [],
         "partly_paid": invoice_figures.list_partly_paid(**scope, limit=ATTENTION) if recent else [],
         "wallet_problems": _wallet_problems(wallet),
     }

@@ -16,6 +16,7 @@ def detail_of(*, merchant_id: UUID, invoice_id: UUID) -> dict[str, Any]:
     """Return what the template needs; :raises InvoiceNotFound: for another merchant's."""
     invoice = queries.get(merchant_id=merchant_id, invoice_id=invoice_id)
     is_draft = invoice.status == InvoiceStatus.DRAFT
+    is_reversed = "reversed" in invoice.flags
     seen = [] if is_draft else payments.list_for_invoice(merchant_id=merchant_id, invoice_id=invoice_id)
     credited = payments.list_allocations(
         merchant_id=merchant_id, payment_ids=[each.payment.id for each in seen]
@@ -25,7 +26,8 @@ def detail_of(*, merchant_id: UUID, invoice_id: UUID) -> dict[str, Any]:
     return {
         "invoice": invoice,
         "is_draft": is_draft,
-        "is_open": invoice.status == InvoiceStatus.PENDING,
+        "is_open": invoice.status == InvoiceStatus.PENDING or is_reversed,
+        "is_reversed": is_reversed,
         "is_closed": invoice.status in {InvoiceStatus.EXPIRED, InvoiceStatus.CANCELLED},
         "settlement": settlement_of(invoice),
         "due": invoice.amount - invoice.amount_received,
@@ -36,7 +38,7 @@ def detail_of(*, merchant_id: UUID, invoice_id: UUID) -> dict[str, Any]:
         "pay_to": pay_to(invoice),
         "flags": words.flag_words(sorted(invoice.flags)),
         "timeline": words.timeline_of(events, submissions),
-        "can_cancel": invoice.status == InvoiceStatus.PENDING and invoice.amount_received == 0,
+        "can_cancel": invoice.status == InvoiceStatus.PENDING,
     }
 
 

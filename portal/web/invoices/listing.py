@@ -19,6 +19,8 @@ TABS = (
     ("Expired", InvoiceStatus.EXPIRED),
     ("Cancelled", InvoiceStatus.CANCELLED),
 )
+# No status of its own: a paid invoice that lost money, shown once there is one.
+REVERSED = "REVERSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def read_filters(args: Mapping[str, str], *, zone: tzinfo) -> Asked:
         kept["client"] = args["client"]
     except (KeyError, InvalidRef):
         pass
-    if status in InvoiceStatus.__members__:
+    if status in InvoiceStatus.__members__ or status == REVERSED:
         kept["status"] = status.lower()
     if q:
         kept["q"] = q
@@ -58,6 +60,7 @@ def read_filters(args: Mapping[str, str], *, zone: tzinfo) -> Asked:
         kept["to"] = until.isoformat()
     filters = Filters(
         status=status if status in InvoiceStatus.__members__ else None,
+        is_reversed=status == REVERSED,
         client_id=client_id,
         text=q or None,
         # `created_after` is exclusive in the query, so the first microsecond of the day stays inside.
@@ -67,7 +70,7 @@ def read_filters(args: Mapping[str, str], *, zone: tzinfo) -> Asked:
     return Asked(filters, kept, q, 0 < len(q) < SEARCH_MIN_CHARACTERS)
 
 
-def tabs(asked: Asked, counts: Mapping[str, int]) -> list[tuple[str, str, bool]]:
+def tabs(asked: Asked, counts: Mapping[str, int], *, has_reversed: bool) -> list[tuple[str, str, bool]]:
     """Return (label with count, url, is current) of each status; counts are of all invoices, capped."""
     others = {name: value for name, value in asked.kept.items() if name != "status"}
     result = []
@@ -75,7 +78,11 @@ def tabs(asked: Asked, counts: Mapping[str, int]) -> list[tuple[str, str, bool]]
         number = sum(counts.values()) if status is None else counts.get(status.value, 0)
         query = others if status is None else others | {"status": status.value.lower()}
         label = word if status is None or number == 0 else f"{word} {capped(number)}"
-        result.append((label, url_for("invoices.index", **query), asked.filters.status == status))  # type: ignore[arg-type]
+        is_current = asked.filters.status == status and not asked.filters.is_reversed
+        result.append((label, url_for("invoices.index", **query), is_current))  # type: ignore[arg-type]
+    if has_reversed or asked.filters.is_reversed:
+        query = others | {"status": REVERSED.lower()}
+        result.append(("Reversed", url_for("invoices.index", **query), asked.filters.is_reversed))  # type: ignore[arg-type]
     return result
 
 

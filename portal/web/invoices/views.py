@@ -49,7 +49,7 @@ def index() -> ResponseReturnValue:
         "invoices/index.html",
         invoices=page.invoices,
         asked=asked,
-        tabs=listing.tabs(asked, counts),
+        tabs=listing.tabs(asked, counts, has_reversed=queries.has_reversed(**scope)),
         has_any=any(counts.values()),
         pager=pager_links("invoices.index", asked.kept, first, page),
         client=chosen and clients.get(merchant_id=user().merchant_id, client_id=chosen),
