@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from portal.adapters.chain import chain_source
 from portal.db import release, run_transaction
-from portal.domain.invoices import queries as invoices
+from portal.domain.invoices.dues import open_dues_to
 from portal.domain.merchants import queries, rules, service
 from portal.domain.merchants.models import Wallet, WalletAsset
 from portal.domain.merchants.rules import Issuer, Readiness
@@ -90,7 +90,7 @@ def check_wallet(*, wallet: Wallet, now: datetime, issuers: Issuers | None = Non
     merchant_id, network = wallet.merchant_id, wallet.network
     needed = {NATIVE, queries.get_merchant(merchant_id).default_asset}
     needed |= {row.asset for row in queries.list_readiness(merchant_id, [wallet.id])}
-    dues = invoices.open_dues_to(merchant_id=merchant_id, network=network, address=wallet.address)
+    dues = open_dues_to(merchant_id=merchant_id, network=network, address=wallet.address)
     release()
     state = chain_source().account(wallet.address)
     # What an issuer can take back is watched for, whether or not an invoice asks for it.
@@ -118,9 +118,7 @@ def keep(wallet: Wallet, results: list[Readiness], now: datetime) -> None:
 
 
 def _open_due(wallet: Wallet, asset: str) -> Decimal:
-    dues = invoices.open_dues_to(
-        merchant_id=wallet.merchant_id, network=wallet.network, address=wallet.address
-    )
+    dues = open_dues_to(merchant_id=wallet.merchant_id, network=wallet.network, address=wallet.address)
     return dues.get(asset, ZERO)
 
 

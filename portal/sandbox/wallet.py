@@ -28,7 +28,12 @@ _SENTENCES = {
     "op_over_source_max": "The price moved past what you agreed to pay.",
     "op_too_few_offers": "These two assets do not trade on this sandbox.",
     "op_already_exists": "This account already exists.",
-    "tx_bad_seq": "Another payment of this wallet came first. Try again.",
+    "op_no_issuer": "The issuer of this asset has no account on the ledger.",
+    "op_invalid_limit": "The limit is below what the wallet holds.",
+    "op_malformed": "The network cannot make sense of this operation.",
+    "tx_bad_auth": "The signature is not that of the account that must sign.",
+    "tx_too_late": "This request is out of date. Ask for a new one.",
+    "tx_bad_seq": "Another transaction of this wallet came first. Ask for a new request, or try again.",
     "tx_insufficient_balance": "This wallet cannot pay the network fee.",
     "tx_no_source_account": "This wallet has no account on the ledger any more. Start a new one.",
 }

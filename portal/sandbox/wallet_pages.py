@@ -30,6 +30,7 @@ from portal.sandbox import payment_links, wallet
 from portal.sandbox.ledger import TransactionRefused
 from portal.sandbox.payment_links import BadPaymentLink, PaymentLink
 from portal.sandbox.submission_api import settled
+from portal.sandbox.transaction_links import is_transaction_link, read_transaction_link
 from portal.sandbox.web_context import sandbox
 
 bp = Blueprint("wallet", __name__)
@@ -115,7 +116,41 @@ def _link() -> tuple[PaymentLink | None, str | None]:
 
 @bp.get("/wallet")
 def show() -> ResponseReturnValue:
+    if is_transaction_link(request.args.get("uri", "")):
+        return _signing_page()
     return _wallet_page()
+
+
+def _signing_page(status: int = 200, error: str | None = None) -> Response:
+    """Show a transaction that somebody asks to sign; a link that cannot be read leads to the wallet itself."""
+    try:
+        link = read_transaction_link(request.values.get("uri", ""), sandbox().ledger.passphrase)
+    except BadPaymentLink as bad:
+        return _wallet_page(status, bad.detail)
+    visitor = _visitor()
+    is_own = visitor is not None and visitor.public_key == link.signer
+    return _page("transaction.html", status, link=link, is_own=is_own, error=error)
+
+
+@bp.post("/wallet/transactions")
+def sign() -> ResponseReturnValue:
+    """Sign a link's transaction with the visitor's key, or with the one typed for this once, and submit it."""
+    ledger = sandbox().ledger
+    try:
+        link = read_transaction_link(request.form.get("uri", ""), ledger.passphrase)
+        typed = request.form.get("secret", "").strip()
+        signer = wallet.keypair_of(typed) if typed else _visitor()
+        if signer is None:
+            return _signing_page(422, "This is no secret key. It begins with S and has 56 characters.")
+        ticket = ledger.submit(link.signed(signer, ledger.passphrase))
+        settled(ledger, ticket)
+    except TransactionRefused as refused:
+        return _signing_page(422, wallet.sentence_for(refused.words))
+    except Invalid as bad:
+        return _signing_page(422, bad.detail)
+    except TimeoutError:
+        return _signing_page(503, "The ledger did not close in time. Look whether it went through.")
+    return _back(f"/wallet/payments/{ticket.hash}", uri="")
 
 
 @bp.post("/wallet/account")
@@ -202,6 +237,7 @@ def show_payment(hash_text: str) -> ResponseReturnValue:
         "code": code or "XLM",
         "to": to,
         "memo": record.get("memo"),
+        "word": "Payment" if amount or starting else "Transaction",
     }
     return _page("paid.html", payment=shown, failure=None if words is None else wallet.sentence_for(words))
 

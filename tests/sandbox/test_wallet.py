@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 import requests
-from stellar_sdk import Asset, IdMemo, Keypair, MuxedAccount
+from stellar_sdk import Asset, ChangeTrust, IdMemo, Keypair, MuxedAccount, Payment, TransactionBuilder
 
 from portal.sandbox.client import play_payment
 from portal.sandbox.payment_links import BadPaymentLink, read_link
@@ -153,6 +153,70 @@ class TestPaying:
 
         assert "sandbox_wallet" not in rich.session.cookies
         assert "Get a funded test account" in rich.page
+
+
+def request_to_sign(shop, server, *operations, signer=None, memo=None, **fields):
+    """Return a link to a transaction of `shop` as another program would write it, unsigned."""
+    builder = TransactionBuilder(server.load_account(shop.public_key), PASSPHRASE, base_fee=100)
+    for operation in operations:
+        builder.append_operation(operation)
+    if memo is not None:
+        builder.add_memo(memo)
+    xdr = builder.set_timeout(300).build().to_xdr()
+    asked = {"xdr": xdr, "pubkey": signer or shop.public_key, "network_passphrase": PASSPHRASE}
+    return "web+stellar:tx?" + urlencode(asked | fields, quote_via=quote)
+
+
+class TestSigning:
+    def test_a_trustline_is_opened_with_the_signers_key(self, visitor, shop, server, usdc, get):
+        uri = request_to_sign(shop, server, ChangeTrust(usdc), msg="Accept USDC")
+
+        visitor.open(uri=uri, **{"return": CHECKOUT})
+        shown = visitor.page
+        visitor.press("/wallet/transactions", secret=shop.secret)
+
+        assert "Accept USDC" in shown and usdc.issuer in shown and "as much as there can be" in shown
+        assert "Transaction sent" in visitor.page and f'href="{CHECKOUT}"' in visitor.page
+        assert shop.secret not in visitor.page
+        [line] = [each for each in get(f"/accounts/{shop.public_key}")["balances"] if "asset_code" in each]
+        assert (line["asset_issuer"], line["limit"]) == (usdc.issuer, "922337203685.4775807")
+
+    def test_the_browsers_own_wallet_signs_without_a_key_typed(self, rich, shop, server, get):
+        own = re.search(r'data-copy="(G[A-Z2-7]{55})"\s+aria-label="Copy address"', rich.page)[1]
+        account = Keypair.from_public_key(own)
+        uri = request_to_sign(
+            account, server, Payment(shop.public_key, Asset.native(), "2.5"), memo=IdMemo(77)
+        )
+
+        rich.open(uri=uri)
+        shown = rich.page
+        rich.press("/wallet/transactions")
+
+        assert "Pay 2.50 XLM" in shown and "77" in shown and "Secret key" not in shown
+        record = get(f"/transactions/{rich.transaction_hash}")
+        assert (record["source_account"], record["memo"]) == (own, "77")
+
+    def test_another_key_is_refused_in_words(self, visitor, shop, server, usdc):
+        visitor.open(uri=request_to_sign(shop, server, ChangeTrust(usdc)))
+
+        for typed, words in (
+            (Keypair.random().secret, "not that of the account"),
+            ("SNOKEY", "no secret key"),
+        ):
+            visitor.press("/wallet/transactions", secret=typed)
+            assert (visitor.status, words in visitor.page) == (422, True), visitor.page
+            assert typed not in visitor.page
+
+    @pytest.mark.parametrize(
+        "fields", [{"network_passphrase": "elsewhere"}, {"callback": "url:https://a.example"}, {"xdr": "AAAA"},
+                   {"pubkey": "GNOBODY"}, {"xdr": "A" * 50_000}],
+    )  # fmt: skip
+    def test_a_bad_request_is_refused_in_words(self, visitor, shop, server, usdc, fields):
+        visitor.open(uri=request_to_sign(shop, server, ChangeTrust(usdc), **fields))
+
+        assert visitor.status == 200
+        assert 'role="alert"' in visitor.page
+        assert "/wallet/transactions" not in visitor.page
 
 
 class TestSafety:
