@@ -54,7 +54,7 @@ BAD_VALUES = {
     "invoices_lines_not_negative": "tax_total = -1",
     "invoices_network_known": "network = 'main'",
     "invoices_paid_has_time": "status = 'PAID', paid_at = NULL",
-    "invoices_paid_is_fully_received": "status = 'PAID', amount_received = 0",
+    "invoices_paid_is_fully_received": "status = 'PAID', amount_received = 0, flags = '{}'",
     "invoices_pay_ref_range": "pay_ref = 99999999999",
     "invoices_received_within_amount": "amount_received = amount + 1",
     "invoices_status_known": "status = 'OPEN'",
