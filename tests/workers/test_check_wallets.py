@@ -12,10 +12,11 @@ from portal.domain.merchants import queries
 from portal.domain.merchants.models import Wallet, WalletAsset
 from portal.extensions import db
 from portal.flows.check_readiness import check_readiness
+from portal.flows.issue_invoice import WalletNotReady, create_invoice
 from portal.kernel.chain import ChainContradiction, ChainUnavailable
 from portal.kernel.clock import utc_now
 from portal.workers import check_wallets
-from tests.support.builders import NETWORK, make_invoice
+from tests.support.builders import NETWORK, make_draft, make_invoice
 from tests.support.chain_acts import act, give, open_issuer, trust
 from tests.workers.test_watcher import open_shop
 
@@ -270,3 +271,20 @@ class TestBeforeIssue:
         assert self.ready_for(shop, usdc, "70").ready is True
         assert self.ready_for(shop, usdc, "71").ready is False
         assert self.ready_for(unknown, usdc, "1").ready is None
+
+    def test_an_invoice_that_does_not_fit_is_not_issued(self, desk, sandbox, dollars):
+        _, usdc = dollars
+        shop = open_shop(sandbox)
+        trust(sandbox, shop.wallet_secret, usdc, limit="100")
+        issue = {"merchant_id": shop.id, "network": NETWORK, "issue": True}
+        shop.enter()
+        first = create_invoice(draft=make_draft(amount="60", asset=usdc), now=utc_now(), **issue)
+
+        with pytest.raises(WalletNotReady) as refusal:
+            create_invoice(draft=make_draft(amount="40.5", asset=usdc), now=utc_now(), **issue)
+        db.session.rollback()
+        trust(sandbox, shop.wallet_secret, usdc, limit="200")
+        second = create_invoice(draft=make_draft(amount="40.5", asset=usdc), now=utc_now(), **issue)
+
+        assert "Raise its limit" in refusal.value.detail
+        assert [each.invoice.flags for each in (first, second)] == [[], []]

@@ -1,5 +1,6 @@
 """Pure rules of people, sessions and wallets: who may do what, how long things live, what input is good."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,6 +40,7 @@ EMAIL_MAX = 254
 READINESS_FRESH = timedelta(hours=2)
 CHECK_EVERY = timedelta(hours=1)
 ZERO = Decimal(0)
+_DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 class EmailInvalid(Invalid):
@@ -221,7 +223,9 @@ def issuer_of(state: AccountState | None) -> Issuer:
         "auth_revocable": state.auth_revocable,
         "auth_clawback_enabled": state.auth_clawback_enabled,
     }
-    return Issuer(tuple(name for name, is_set in flags.items() if is_set), state.home_domain)
+    # An issuer writes there what it likes; only a plain host name is worth showing.
+    domain = state.home_domain if _DOMAIN.fullmatch(state.home_domain or "") else None
+    return Issuer(tuple(name for name, is_set in flags.items() if is_set), domain)
 
 
 def signing_weights(state: AccountState | None, address: str) -> tuple[dict[str, int], int]:

@@ -1,6 +1,6 @@
 """Receiving wallets: proven by a signed challenge, one of them the default, retired ones kept."""
 
-from flask import flash, redirect, render_template, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.domain.merchants import queries, service
@@ -8,6 +8,7 @@ from portal.domain.merchants.models import WalletChallenge
 from portal.domain.merchants.rules import AddressInvalid, SecretKeyPasted, WalletTaken
 from portal.flows import prove_wallet as prove_flow
 from portal.flows.check_readiness import DETAILS, check_wallet
+from portal.flows.prepare_wallet import fund_in_sandbox, trust_requests
 from portal.kernel.assets import asset_code
 from portal.kernel.clock import utc_now
 from portal.kernel.errors import Conflict, Invalid, Unavailable
@@ -15,6 +16,7 @@ from portal.web.access import merchant_required, user
 from portal.web.forms import add_error
 from portal.web.settings.blueprint import bp
 from portal.web.settings.forms import AddressForm, SignedForm
+from portal.web.settings.wallet_page import SIGNED_REASONS, asset_cards
 
 HANDLE_LENGTH = 32
 
@@ -137,6 +139,35 @@ def retire(address: str) -> ResponseReturnValue:
     return redirect(url_for(".wallets"), 303)
 
 
+@bp.get("/wallets/<address>")
+@merchant_required()
+def wallet(address: str) -> ResponseReturnValue:
+    someone = user()
+    found = queries.get_wallet(someone.merchant_id, someone.network, address)
+    rows = queries.list_readiness(someone.merchant_id, [found.id])
+    asked = [row.asset for row in rows if row.reason in SIGNED_REASONS]
+    requests = trust_requests(wallet=found, assets=asked, now=utc_now())
+    cards = asset_cards(found, rows, requests)
+    troubles = [card for card in cards if not card.ready]
+    may_change = someone.may("admin")
+    return render_template(
+        "settings/wallet.html", wallet=found, cards=cards, troubles=troubles, may_change=may_change
+    )
+
+
+@bp.post("/wallets/<address>/fund")
+@merchant_required(role="admin")
+def fund(address: str) -> ResponseReturnValue:
+    someone = user()
+    found = queries.get_wallet(someone.merchant_id, someone.network, address)
+    try:
+        fund_in_sandbox(wallet=found, now=utc_now())
+        flash("The account has 10,000 XLM of play money.", "success")
+    except Unavailable as refusal:
+        flash(refusal.detail or "The sandbox does not answer right now.", "error")
+    return redirect(url_for(".wallet", address=address), 303)
+
+
 @bp.post("/wallets/<address>/check")
 @merchant_required()
 def check(address: str) -> ResponseReturnValue:
@@ -147,6 +178,8 @@ def check(address: str) -> ResponseReturnValue:
         flash("Checked with the network just now.", "success")
     except Unavailable:
         flash("The network does not answer right now. We keep what we knew.", "error")
+    if request.args.get("back") == "wallet":
+        return redirect(url_for(".wallet", address=address), 303)
     return redirect(url_for(".wallets"), 303)
 
 
