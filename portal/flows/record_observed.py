@@ -9,7 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from portal.db import run_transaction
 from portal.domain.merchants import queries as merchants
 from portal.domain.payments import service
-from portal.kernel.chain import ObservedTransaction
+from portal.kernel.chain import CLAWBACK, ObservedTransaction
 from portal.kernel.errors import TagihError, Unavailable
 
 # What a bad record may raise: a constraint that refuses it, or a fact that our own code did not expect.
@@ -19,12 +19,14 @@ RECORD_FAILURES = (SQLAlchemyError, TagihError, AssertionError, ValueError, Look
 def record_observed(
     transaction: ObservedTransaction, *, network: str, owners: dict[str, UUID], now: datetime
 ) -> int:
-    """Record what `transaction` brought each merchant and return how many credits were new.
+    """Record what `transaction` brought each merchant, or took back, and return how many credits were new.
 
     `owners` maps watched addresses to merchants. Safe to repeat: every credit counts once. What goes wrong
     with one merchant's part is raised after the others have theirs.
     """
-    reached = {owners[credit.destination] for credit in transaction.credits if credit.destination in owners}
+    touched = {credit.destination for credit in transaction.credits}
+    touched |= {debit.source for debit in transaction.debits if debit.kind == CLAWBACK}
+    reached = {owners[address] for address in touched if address in owners}
     new = 0
     failure: Exception | None = None
     for merchant_id in sorted(reached):
