@@ -116,7 +116,8 @@ def _reverse_payment(desk: Desk, payment_id: UUID, merchant: Merchant, stored: C
         resettle(desk, account, policy, lost)
     else:
         unbook(desk, payment, ("credit_back", "match", "unmatched", "allocation"))
-        take_from(desk, accounts, parts_of(payment), policy)
+        moved = (payment.decision or {}).get("moved", ())
+        take_from(desk, accounts, parts_of(payment), policy, moved)
     payment.status, payment.reason = "REVERSED", CLAWBACK
     announce(
         desk, "payment.reversed", payment, transaction, detail={"transaction_hash": stored.canonical_hash}

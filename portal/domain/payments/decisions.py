@@ -4,7 +4,7 @@ Locks are taken in the order invoices by id, then the payment, the same as when 
 decision is an audit row and an event; journals go through suspense (design, section 6).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -34,7 +34,7 @@ from portal.domain.payments.settlement import (
 )
 from portal.extensions import db
 from portal.kernel.errors import Conflict, Invalid
-from portal.kernel.money import from_stroops, to_stroops
+from portal.kernel.money import to_stroops
 from portal.kernel.refs import from_ref, to_ref
 
 REFUND_DUE = "refund_due"
@@ -120,10 +120,12 @@ def unmatch(*, merchant: Merchant, desk: Desk, payment_id: UUID) -> Payment:
     payment, transaction = _lock(desk, payment_id, status="CONFIRMED")
     if parts_of(payment) != parts or not parts:
         raise PaymentNotUnmatched("This payment was not matched by a person.")
-    _check_untouched(desk, payment, accounts, parts)
+    _check_untouched(desk, payment, parts)
     decision: dict[str, Any] = dict(payment.decision or {})
+    held = credit_held(desk, accounts.values())
     unbook(desk, payment, ("match",))
     take_from(desk, accounts, parts, policy_of(merchant))
+    refuse_overdraft(desk, accounts.values(), held)
     payment.status, payment.reason = "UNMATCHED", decision["reason"]
     payment.invoice_id = payment.client_id = None
     payment.decision = payment.decided_at = None
@@ -178,10 +180,15 @@ def take_from(
     accounts: Mapping[UUID, Account],
     parts: Sequence[Mapping[str, Any]],
     policy: MerchantPolicy,
+    moved: Collection[str] = (),
 ) -> None:
-    """Take the parts of a match from their invoices; its journals were reversed before."""
+    """Take the parts of a match from their invoices; its journals were reversed before.
+
+    The invoices that `moved` names gave theirs up as client credit before.
+    """
     for part in sorted(parts, key=invoice_of):
-        change = Change(-part["allocated_stroops"], -part["excess_stroops"])
+        received = 0 if part["invoice"] in moved else part["allocated_stroops"]
+        change = Change(-received, -part["excess_stroops"])
         resettle(desk, accounts[invoice_of(part)], policy, change)
 
 
@@ -261,28 +268,37 @@ def _lock(desk: Desk, payment_id: UUID, *, status: str) -> tuple[Payment, ChainT
     return payment, transaction
 
 
-def _check_untouched(
-    desk: Desk, payment: Payment, accounts: Mapping[UUID, Account], parts: Sequence[Mapping[str, Any]]
-) -> None:
+def _check_untouched(desk: Desk, payment: Payment, parts: Sequence[Mapping[str, Any]]) -> None:
     if payment.refunded > 0 or payment.refund_reserved > 0:
         raise BookedElsewhere("This payment was refunded, or a refund is under way.")
     standing = {each.invoice_id for each in live_allocations(desk.merchant_id, source_id=payment.id)}
     if standing != {invoice_of(part) for part in parts if part["allocated_stroops"] > 0}:
         raise BookedElsewhere("What this payment gave an invoice was moved to client credit since.")
-    owed: dict[UUID, Decimal] = {}
-    for part in parts:
-        debtor = debtor_of(accounts[invoice_of(part)].invoice)
-        owed[debtor] = owed.get(debtor, Decimal(0)) + from_stroops(part["excess_stroops"])
-    for debtor in sorted(owed):
-        held = -ledger.balance_for_update(
+
+
+def credit_held(desk: Desk, accounts: Iterable[Account]) -> dict[UUID, Decimal]:
+    """Return the credit of whoever owes these invoices, of one asset, by debtor, and hold it."""
+    asset_of = {debtor_of(account.invoice): account.invoice.asset for account in accounts}
+    return {
+        debtor: -ledger.balance_for_update(
             merchant_id=desk.merchant_id,
             network=desk.network,
             kind="client_credit",
-            asset=payment.asset,
+            asset=asset_of[debtor],
             owner_id=debtor,
         )
-        if held < owed[debtor]:
-            raise BookedElsewhere("The client's credit from this payment was spent since.")
+        for debtor in sorted(asset_of)
+    }
+
+
+def refuse_overdraft(desk: Desk, accounts: Iterable[Account], before: Mapping[UUID, Decimal]) -> None:
+    """Refuse to take money from invoices whose excess fills the gap but was spent as credit since.
+
+    :raises BookedElsewhere: when a credit would sink below zero; one that a clawback left there may stay.
+    """
+    after = credit_held(desk, accounts)
+    if any(held < min(before[debtor], Decimal(0)) for debtor, held in after.items()):
+        raise BookedElsewhere("The client's credit from this money was spent since.")
 
 
 def _find(desk: Desk, payment_id: UUID) -> Payment:

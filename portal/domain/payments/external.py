@@ -13,7 +13,13 @@ from portal.domain.ledger import rules as postings
 from portal.domain.merchants.models import Merchant
 from portal.domain.payments.booking import Desk, live_allocations
 from portal.domain.payments.credit import check_amount, rest_of
-from portal.domain.payments.decisions import BookedElsewhere, lock_accounts, required_note
+from portal.domain.payments.decisions import (
+    BookedElsewhere,
+    credit_held,
+    lock_accounts,
+    refuse_overdraft,
+    required_note,
+)
 from portal.domain.payments.models import ExternalPayment
 from portal.domain.payments.settlement import Change, policy_of, resettle
 from portal.extensions import db
@@ -80,7 +86,7 @@ def record_external(
 def undo_external(*, merchant: Merchant, desk: Desk, external_id: UUID, reason: str) -> ExternalPayment:
     """Take a payment recorded by hand back; the row stays, its journal is reversed.
 
-    :raises BookedElsewhere: when it was taken back before.
+    :raises BookedElsewhere: when it was taken back before, or the client's credit that would fill the gap was spent.
     """
     statement = tenant(ExternalPayment, desk.merchant_id).where(ExternalPayment.id == external_id)
     row = db.session.scalars(statement).one_or_none()
@@ -91,9 +97,11 @@ def undo_external(*, merchant: Merchant, desk: Desk, external_id: UUID, reason: 
     standing = live_allocations(desk.merchant_id, source_id=external_id)
     if not standing:
         raise BookedElsewhere("This payment was undone before.")
+    held = credit_held(desk, [account])
     for allocation in standing:
         desk.take_back(allocation, desk.reverse(allocation.journal_id))
     resettle(desk, account, policy_of(merchant), Change(-to_stroops(row.amount)))
+    refuse_overdraft(desk, [account], held)
     _audit(desk, row, "external_payment.undone", note)
     return row
 
