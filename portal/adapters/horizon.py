@@ -35,6 +35,8 @@ from portal.kernel.chain import (
 PAGE_RECORDS_MAX = 200
 # What goes into a path is checked, whoever asks.
 _HASH = re.compile(r"[0-9a-f]{64}")
+# Enough to recognise what stands where a hash should.
+_NAME_CHARACTERS_MAX = 80
 # The protocol's limit is 100 operations, so more pages than this are a fault of the server.
 _OPERATION_PAGES_MAX = 110
 # Joined transactions carry their metadata, so a page of 200 may pass 2 MB: then ask for less, then unjoined.
@@ -204,7 +206,7 @@ class Horizon(ChainSource):
                 if any(_concerns(record, watched) for record in group):
                     transactions.append(self._complete(transaction_hash, group))
             except ChainContradiction as error:
-                refused.append(RefusedRecord(transaction_hash, token, error.detail))
+                refused.append(RefusedRecord(_name(transaction_hash), token, error.detail))
             except ChainUnavailable:
                 if consumed == 0:
                     raise
@@ -283,6 +285,11 @@ def _paging_token(record: object) -> str:
 def _grouped(records: list[Record]) -> Iterator[tuple[str, list[Record]]]:
     for transaction_hash, group in groupby(records, key=lambda record: str(record.get("transaction_hash"))):
         yield transaction_hash, list(group)
+
+
+def _name(transaction_hash: str) -> str:
+    """Return what a refused record calls its transaction so that it can be stored, whatever it is."""
+    return ascii(transaction_hash)[1:-1][:_NAME_CHARACTERS_MAX]
 
 
 def _concerns(record: Record, watched: AbstractSet[str]) -> bool:

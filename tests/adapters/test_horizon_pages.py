@@ -124,6 +124,7 @@ class TestPage:
 
         assert [each.canonical_hash for each in found.transactions] == [first.hash]
         assert found.cursor == first.operations[0]["paging_token"]
+        assert found.is_full, "the rest is still to come: this is not the end of what there is"
         shop.list(*rows(second, joined=False))
         with pytest.raises(ChainUnavailable):
             horizon.credits_since(shop.wallet, found.cursor)
@@ -155,6 +156,13 @@ class TestPage:
 
         assert [each.transaction_hash for each in found.refused] == ["../accounts"]
         assert [each.canonical_hash for each in found.transactions] == [good.hash]
+
+    def test_names_what_it_parks_by_what_a_database_can_keep(self, horizon: Horizon, shop: Shop) -> None:
+        shop.list(*({**row, "transaction_hash": "\0" * 200} for row in rows(shop.paid(7))))
+
+        [found] = horizon.credits_since(shop.wallet, "0").refused
+
+        assert found.transaction_hash == r"\x00" * 20
 
     @pytest.mark.parametrize(
         "body",
