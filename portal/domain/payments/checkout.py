@@ -58,9 +58,22 @@ _CHECKOUT = text(
                 p.canonical_hash, p.closed_at, CAST(p.amount AS text)
             ) ORDER BY p.closed_at, p.canonical_hash), '[]')
             FROM (
-                SELECT c.canonical_hash, c.closed_at, sum(y.amount) AS amount
-                FROM payments y JOIN chain_transactions c ON c.id = y.transaction_id
-                WHERE y.merchant_id = i.merchant_id AND y.invoice_id = i.id AND y.status = 'CONFIRMED'
+                SELECT c.canonical_hash, c.closed_at, sum(
+                    CASE WHEN y.decided_at IS NULL THEN y.amount ELSE given.amount END
+                ) AS amount
+                FROM payments y
+                JOIN chain_transactions c ON c.id = y.transaction_id
+                CROSS JOIN LATERAL (
+                    SELECT coalesce(sum(g.amount), 0) AS amount FROM allocations g
+                    WHERE g.source_id = y.id AND g.invoice_id = i.id AND g.source = 'payment'
+                ) AS given
+                WHERE y.merchant_id = i.merchant_id AND y.status = 'CONFIRMED'
+                    AND (y.decided_at IS NULL OR given.amount > 0)
+                    AND y.id IN (
+                        SELECT n.id FROM payments n WHERE n.merchant_id = i.merchant_id AND n.invoice_id = i.id
+                        UNION
+                        SELECT g.source_id FROM allocations g WHERE g.invoice_id = i.id AND g.source = 'payment'
+                    )
                 GROUP BY c.canonical_hash, c.closed_at
                 ORDER BY c.closed_at DESC
                 LIMIT :payments_most

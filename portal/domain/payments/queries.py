@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import CompoundSelect, select, tuple_
 
 from portal.db import tenant
 from portal.domain.payments.models import (
@@ -57,22 +57,30 @@ def list_page(
     merchant_id: UUID,
     network: str,
     status: str | None = None,
-    dust: bool | None = None,
+    having: str | None = None,
+    lacking: Sequence[str] = (),
+    asset: str | None = None,
+    decided: str | None = None,
     after: tuple[datetime, UUID] | None = None,
     before: tuple[datetime, UUID] | None = None,
     limit: int = 25,
 ) -> Page:
     """Return payments newest first, `after` a place in the list or, going back, `before` it.
 
-    `dust` False leaves out credits too small to be worth a look, True returns only those.
+    `having` and `lacking` name flags that they bear or do not, `decided` what a person did with them.
     """
     assert 1 <= limit <= PAGE_MAX, limit
     statement = _seen(merchant_id).where(Payment.network == network)
     if status is not None:
         statement = statement.where(Payment.status == status)
-    if dust is not None:
-        is_dust = Payment.flags.contains(["dust"])
-        statement = statement.where(is_dust if dust else ~is_dust)
+    if having is not None:
+        statement = statement.where(Payment.flags.contains([having]))
+    for flag in lacking:
+        statement = statement.where(~Payment.flags.contains([flag]))
+    if asset is not None:
+        statement = statement.where(Payment.asset == asset)
+    if decided is not None:
+        statement = statement.where(Payment.decision["action"].astext == decided)
     place = tuple_(Payment.created_at, Payment.id)
     if before is not None:
         newer = statement.where(place > before).order_by(Payment.created_at, Payment.id).limit(limit + 1)
@@ -91,7 +99,7 @@ def list_for_invoice(*, merchant_id: UUID, invoice_id: UUID, limit: int = PAGE_M
     """Return what was paid for an invoice, newest first."""
     statement = (
         _seen(merchant_id)
-        .where(Payment.invoice_id == invoice_id)
+        .where(Payment.id.in_(_paying(merchant_id, invoice_id)))
         .order_by(Payment.created_at.desc())
         .limit(limit)
     )
@@ -133,7 +141,7 @@ def find_credit(
         tenant(Payment, merchant_id)
         .join(ChainTransactionHash, ChainTransactionHash.transaction_id == Payment.transaction_id)
         .where(
-            Payment.invoice_id == invoice_id,
+            Payment.id.in_(_paying(merchant_id, invoice_id)),
             Payment.status == "CONFIRMED",
             ChainTransactionHash.network == network,
             ChainTransactionHash.hash == transaction_hash,
@@ -142,6 +150,17 @@ def find_credit(
         .limit(1)
     )
     return db.session.scalars(statement).one_or_none()
+
+
+def _paying(merchant_id: UUID, invoice_id: UUID) -> CompoundSelect[UUID]:
+    """Return the ids of payments that name an invoice or were given to it by a person."""
+    named = select(Payment.id).where(Payment.merchant_id == merchant_id, Payment.invoice_id == invoice_id)
+    given = select(Allocation.source_id).where(
+        Allocation.merchant_id == merchant_id,
+        Allocation.invoice_id == invoice_id,
+        Allocation.source == "payment",
+    )
+    return named.union(given)
 
 
 def list_recorded(*, merchant_id: UUID, transaction_id: UUID) -> Sequence[Payment]:

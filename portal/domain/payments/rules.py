@@ -178,7 +178,10 @@ def judge(transaction: ObservedTransaction, context: Context) -> Verdict:
     if not transaction.successful:
         return Verdict(transaction_ok=False, reason="transaction_failed", credits=(), rules=(successful,))
     verified = RuleResult("hash_verified", True, f"the envelope hashes to {transaction.canonical_hash}")
-    rules = (verified, successful)
+    rules: tuple[RuleResult, ...] = (verified, successful)
+    if len(transaction.sources) > 1:
+        agreed = f"{' and '.join(transaction.sources)} agree"
+        rules = (*rules, RuleResult("second_source", True, agreed))
     verdicts = [
         _judge_credit(transaction, credit, context, rules)
         for credit in sorted(transaction.credits, key=_position)

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from portal.domain.audit import service as audit
 from portal.domain.invoices.announcements import mark_checkout
 from portal.domain.invoices.models import Invoice
+from portal.domain.payments import queries
 from portal.domain.payments.explaining import explain_for_invoice
 from portal.domain.payments.models import Payment, Submission
 from portal.domain.payments.rules import RuleResult
@@ -87,11 +88,27 @@ def settle(
     """Turn the verdict into the submission's answer; a refusal is a value and is committed like any other."""
     invoice = next(known for known in recorded.context.invoices if known.id == submission.invoice_id)
     code, rules = explain_for_invoice(transaction, recorded.verdict, invoice)
-    mine = [payment for payment in recorded.payments if payment.invoice_id == invoice.id]
+    mine = [
+        payment
+        for payment in recorded.payments
+        if payment.invoice_id == invoice.id and payment.status == "CONFIRMED"
+    ]
     if code is None and mine:
         is_new = any(payment.id in recorded.new_payment_ids for payment in mine)
         accept(submission, payment=mine[0], rules=rules, now=now)
         return Answer(201 if is_new else 200, submission)
+    given = queries.find_credit(
+        merchant_id=submission.merchant_id,
+        network=submission.network,
+        invoice_id=submission.invoice_id,
+        transaction_hash=submission.transaction_hash,
+    )
+    if given is not None:
+        # A person gave this invoice what its reference could not.
+        accept(submission, payment=given, rules=(), now=now)
+        return Answer(200, submission)
+    if code is None and any(payment.status == "REVERSED" for payment in recorded.payments):
+        code = "payment_reversed"
     # A credit that names this invoice but stands elsewhere by now has been used there.
     submission.state, submission.code = "REJECTED", code or "hash_used"
     submission.rules = [asdict(rule) for rule in rules]

@@ -107,6 +107,11 @@ REFUSALS = {
         "Every payment in it has been counted elsewhere, and each counts once.",
         "Check that you copied the right hash, or pay with the details on this page.",
     ),
+    "payment_reversed": Words(
+        "warning", "That payment was taken back",
+        "The issuer of {asset} took it back after it had been counted.",
+        "Pay again with the details on this page, or contact {merchant}.",
+    ),
     "not_a_payment": Words(
         "warning", "That transaction pays nobody",
         "It is on the network, but it moves no money to any account.",
@@ -127,6 +132,11 @@ RULES = {
         "The network carried the transaction out",
         "The network did not carry the transaction out",
     ),
+    "second_source": (
+        "A second source of the network agrees",
+        "A second source of the network does not agree",
+    ),
+    "chosen": ("A person said that it is for this invoice", "Nobody said that it is for this invoice"),
     "hash_verified": ("The hash belongs to this transaction", "The hash does not belong to this transaction"),
     "not_self_payment": (
         "Sender and receiver are different accounts",
