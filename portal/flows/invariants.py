@@ -15,6 +15,7 @@ from sqlalchemy import CheckConstraint, Index, Table, UniqueConstraint, text
 
 from portal.db import release
 from portal.extensions import Base, db
+from portal.flows.invariants_bookings import BOOKINGS
 from portal.flows.invariants_books import BOOKS
 from portal.flows.invariants_guards import GUARDS
 from portal.flows.invariants_records import RECORDS
@@ -62,6 +63,7 @@ def _all() -> dict[str, tuple[str, str]]:
     """Return (prefix of the refs, query) by name; each query returns one column called `subject`."""
     return {
         **BOOKS,
+        **BOOKINGS,
         **RECORDS,
         **GUARDS,
         "checks_hold": ("", _union(_check_queries())),

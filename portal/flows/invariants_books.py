@@ -5,11 +5,25 @@ Each entry: name -> (prefix of the refs to show, query with one column `subject`
 """
 
 _SIGNED = "CASE e.side WHEN 'DEBIT' THEN e.amount ELSE -e.amount END"
+# Crockford's alphabet, in which refs are written (kernel/refs).
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+STANDING = "NOT EXISTS (SELECT FROM ledger_journals r WHERE r.reverses_id = j.id)"
 # Money in the wallet that was ignored by a person stays in suspense; what was ignored by rule was never booked.
-_IS_BOOKED_IGNORED = """p.status = 'IGNORED' AND EXISTS (
-    SELECT FROM ledger_journals j
-    WHERE j.merchant_id = p.merchant_id AND j.reference_id = p.id AND j.kind = 'unmatched'
-)"""
+_IS_BOOKED_IGNORED = """p.status = 'IGNORED' AND p.reason IS DISTINCT FROM 'self_payment'"""
+# What refunds took from a payment before, or without, a person's match.
+FROM_SUSPENSE = "(SELECT coalesce(sum(f.from_suspense), 0) FROM refunds f WHERE f.payment_id = p.id)"
+
+
+def id_of(ref: str) -> str:
+    """Return SQL for the uuid that a ref with a prefix of three letters names: 26 digits of 5 bits, 2 too many."""
+    return f"""(
+        SELECT string_agg(to_hex(substring(bits FROM 4 * k + 3 FOR 4)::bit(4)::integer), '' ORDER BY k)::uuid
+        FROM generate_series(0, 31) AS k
+        CROSS JOIN (
+            SELECT string_agg((strpos('{_ALPHABET}', substr({ref}, n, 1)) - 1)::bit(5)::text, '' ORDER BY n) AS bits
+            FROM generate_series(5, 30) AS n
+        ) AS digits
+    )"""
 
 
 def _agree(kind: str, sign: str, facts: str) -> str:
@@ -32,6 +46,24 @@ def _agree(kind: str, sign: str, facts: str) -> str:
         WHERE coalesce(held.total, 0) <> coalesce(fact.total, 0)
     """
 
+
+# What a journal's reference is the id of, by kind; a reversal has its original's.
+_REFERENCES = {
+    "invoices": "'issue', 'close', 'credit'",
+    "payments": "'allocation', 'unmatched', 'short', 'match', 'credit_back'",
+    "external_payments": "'external'",
+    "refunds": "'refund'",
+    "clawbacks": "'clawback'",
+}
+_NAMED = "\n".join(
+    f"""
+            WHEN j.kind IN ({kinds}) THEN EXISTS (
+                SELECT FROM {table} t
+                WHERE t.id = j.reference_id AND t.merchant_id = j.merchant_id AND t.network = j.network
+            )
+    """
+    for table, kinds in _REFERENCES.items()
+)
 
 BOOKS: dict[str, tuple[str, str]] = {
     "journals_balance": (
@@ -98,18 +130,11 @@ BOOKS: dict[str, tuple[str, str]] = {
     ),
     "journals_name_their_fact": (
         "jrn",
-        """
+        f"""
         SELECT j.id AS subject
         FROM ledger_journals j
         WHERE NOT CASE
-            WHEN j.kind IN ('issue', 'close') THEN EXISTS (
-                SELECT FROM invoices i
-                WHERE i.id = j.reference_id AND i.merchant_id = j.merchant_id AND i.network = j.network
-            )
-            WHEN j.kind IN ('allocation', 'unmatched', 'short') THEN EXISTS (
-                SELECT FROM payments p
-                WHERE p.id = j.reference_id AND p.merchant_id = j.merchant_id AND p.network = j.network
-            )
+            {_NAMED}
             ELSE true
         END
         """,
@@ -151,7 +176,7 @@ BOOKS: dict[str, tuple[str, str]] = {
     ),
     "closed_invoices_are_written_off": (
         "inv",
-        """
+        f"""
         SELECT i.id AS subject
         FROM invoices i
         CROSS JOIN LATERAL (
@@ -161,7 +186,7 @@ BOOKS: dict[str, tuple[str, str]] = {
             JOIN ledger_entries e ON e.journal_id = j.id
             JOIN ledger_accounts a ON a.id = e.account_id
             WHERE j.merchant_id = i.merchant_id AND j.reference_id = i.id AND j.kind = 'close'
-                AND NOT EXISTS (SELECT FROM ledger_journals r WHERE r.reverses_id = j.id)
+                AND {STANDING}
         ) AS booked
         WHERE NOT CASE
             WHEN i.status IN ('EXPIRED', 'CANCELLED')
@@ -183,16 +208,49 @@ BOOKS: dict[str, tuple[str, str]] = {
             """,
         ),
     ),
+    # What was paid too much or moved back from an invoice, less what paid another one or was refunded.
     "client_credit_is_excess": (
         "acc",
         _agree(
             "client_credit",
             "-",
-            """
+            f"""
             SELECT i.merchant_id, i.network, i.asset, coalesce(i.client_id, i.id) AS owner_id, i.overpaid_by AS total
             FROM invoices i
+            UNION ALL
+            SELECT i.merchant_id, i.network, i.asset, coalesce(i.client_id, i.id), -g.amount
+            FROM allocations g
+            JOIN ledger_journals j ON j.id = g.journal_id AND j.kind = 'credit_back' AND {STANDING}
+            JOIN invoices i ON i.id = g.invoice_id
+            UNION ALL
+            SELECT i.merchant_id, i.network, i.asset, coalesce(i.client_id, i.id), -g.amount
+            FROM allocations g
+            JOIN invoices i ON i.id = g.invoice_id
+            WHERE g.source = 'client_credit'
+            UNION ALL
+            SELECT p.merchant_id, p.network, p.asset, coalesce(p.client_id, p.invoice_id), -f.from_credit
+            FROM refunds f
+            JOIN payments p ON p.id = f.payment_id
+            WHERE f.from_credit > 0
             """,
         ),
+    ),
+    # Only an issuer can take back what was spent since: then the client owes it.
+    "credit_is_not_negative": (
+        "acc",
+        f"""
+        SELECT a.id AS subject
+        FROM ledger_accounts a
+        JOIN account_balances b ON b.account_id = a.id
+        WHERE a.kind = 'client_credit' AND b.balance > 0 AND NOT EXISTS (
+            SELECT FROM payments p
+            LEFT JOIN LATERAL jsonb_array_elements(p.decision -> 'parts') AS part ON true
+            LEFT JOIN invoices i ON i.id = {id_of("part ->> 'invoice'")}
+            WHERE p.merchant_id = a.merchant_id AND p.network = a.network AND p.asset = a.asset
+                AND p.status = 'REVERSED'
+                AND a.owner_id IN (coalesce(p.client_id, p.invoice_id), coalesce(i.client_id, i.id))
+        )
+        """,
     ),
     "suspense_is_unmatched_money": (
         "acc",
@@ -200,7 +258,7 @@ BOOKS: dict[str, tuple[str, str]] = {
             "suspense",
             "-",
             f"""
-            SELECT p.merchant_id, p.network, p.asset, NULL::uuid AS owner_id, p.amount AS total
+            SELECT p.merchant_id, p.network, p.asset, NULL::uuid AS owner_id, p.amount - {FROM_SUSPENSE} AS total
             FROM payments p
             WHERE p.status = 'UNMATCHED' OR {_IS_BOOKED_IGNORED}
             """,
@@ -215,59 +273,15 @@ BOOKS: dict[str, tuple[str, str]] = {
             SELECT p.merchant_id, p.network, p.asset, p.wallet_id AS owner_id, p.amount AS total
             FROM payments p
             WHERE p.status IN ('CONFIRMED', 'UNMATCHED') OR {_IS_BOOKED_IGNORED}
+            UNION ALL
+            SELECT f.merchant_id, f.network, f.asset, f.wallet_id, -f.amount
+            FROM refunds f
+            WHERE f.status = 'COMPLETED'
+            UNION ALL
+            SELECT k.merchant_id, k.network, k.asset, k.wallet_id, -k.amount
+            FROM clawbacks k
+            WHERE k.payment_id IS NULL
             """,
         ),
-    ),
-    "payments_have_their_journal": (
-        "pay",
-        """
-        SELECT p.id AS subject
-        FROM payments p
-        CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE j.kind = 'allocation') AS allocation,
-                count(*) FILTER (WHERE j.kind = 'unmatched') AS unmatched
-            FROM ledger_journals j
-            WHERE j.merchant_id = p.merchant_id AND j.reference_id = p.id
-        ) AS booked
-        WHERE NOT CASE p.status
-            WHEN 'CONFIRMED' THEN booked.allocation = 1 AND booked.unmatched = 0
-            WHEN 'UNMATCHED' THEN booked.allocation = 0 AND booked.unmatched = 1
-            ELSE booked.allocation + booked.unmatched <= 1
-        END
-        """,
-    ),
-    "confirmed_payments_are_explained": (
-        "pay",
-        """
-        SELECT p.id AS subject
-        FROM payments p
-        CROSS JOIN LATERAL (
-            SELECT coalesce(sum(g.amount), 0) AS amount
-            FROM allocations g
-            WHERE g.source = 'payment' AND g.source_id = p.id
-        ) AS allocated
-        CROSS JOIN LATERAL (
-            SELECT coalesce(sum(e.amount) FILTER (WHERE a.kind = 'wallet' AND e.side = 'DEBIT'), 0) AS received,
-                coalesce(sum(e.amount) FILTER (WHERE a.kind = 'receivable' AND e.side = 'CREDIT'), 0) AS paid,
-                coalesce(sum(e.amount) FILTER (WHERE a.kind = 'client_credit' AND e.side = 'CREDIT'), 0) AS excess
-            FROM ledger_journals j
-            JOIN ledger_entries e ON e.journal_id = j.id
-            JOIN ledger_accounts a ON a.id = e.account_id
-            WHERE j.merchant_id = p.merchant_id AND j.reference_id = p.id AND j.kind = 'allocation'
-        ) AS booked
-        WHERE p.status = 'CONFIRMED'
-            AND (booked.received, booked.paid, booked.excess)
-                <> (p.amount, allocated.amount, p.amount - allocated.amount)
-        """,
-    ),
-    "allocations_name_their_journal": (
-        "inv",
-        """
-        SELECT g.invoice_id AS subject
-        FROM allocations g
-        JOIN ledger_journals j ON j.id = g.journal_id
-        WHERE g.reverses_id IS NULL AND g.source IN ('payment', 'rounding')
-            AND (j.kind, j.reference_id) <> (CASE g.source WHEN 'payment' THEN 'allocation' ELSE 'short' END, g.source_id)
-        """,
     ),
 }

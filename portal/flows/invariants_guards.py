@@ -6,7 +6,7 @@ Each entry: name -> (prefix of the refs to show, query with one column `subject`
 
 _APPEND_ONLY = (
     "'audit_log', 'events', 'event_feed', 'ledger_accounts', 'ledger_journals', 'ledger_entries', 'allocations',"
-    " 'chain_transactions', 'chain_transaction_hashes'"
+    " 'chain_transactions', 'chain_transaction_hashes', 'external_payments', 'clawbacks'"
 )
 
 GUARDS: dict[str, tuple[str, str]] = {

@@ -5,6 +5,7 @@ Each entry: name -> (prefix of the refs to show, query with one column `subject`
 """
 
 from portal.domain.events.rules import CONSUMERS_BY_AGGREGATE
+from portal.flows.invariants_books import STANDING, id_of
 
 # Damm's table of order 10, row by row, as the check digit of a pay_ref uses it (kernel/tokens).
 DAMM = "0317598642709215486342068713591750983426612304597836742095815869720134894536201794386172052581436790"
@@ -47,22 +48,42 @@ _INVOICES: dict[str, tuple[str, str]] = {
             OR i.status IN ('PENDING', 'EXPIRED', 'CANCELLED') AND i.amount_received >= i.amount
         """,
     ),
-    "overpaid_is_the_excess": (
+    "reversed_means_short_of_money": (
         "inv",
         """
         SELECT i.id AS subject
         FROM invoices i
-        LEFT JOIN (
-            SELECT p.invoice_id, sum(p.amount - (
-                SELECT coalesce(sum(g.amount), 0) FROM allocations g
-                WHERE g.source = 'payment' AND g.source_id = p.id
-            )) AS excess
-            FROM payments p
-            WHERE p.status = 'CONFIRMED'
-            GROUP BY p.invoice_id
-        ) AS paid ON paid.invoice_id = i.id
-        WHERE i.overpaid_by <> coalesce(paid.excess, 0)
+        WHERE 'reversed' = ANY(i.flags) AND (i.status <> 'PAID' OR i.amount_received = i.amount)
         """,
+    ),
+    # The excess of the credits that name it, as far as their bookings stand, and of the parts people gave it.
+    "overpaid_is_the_excess": (
+        "inv",
+        f"""
+        SELECT i.id AS subject
+        FROM invoices i
+        LEFT JOIN (
+            SELECT p.invoice_id, p.amount - (
+                SELECT coalesce(sum(g.amount), 0)
+                FROM allocations g
+                JOIN ledger_journals j ON j.id = g.journal_id AND {STANDING}
+                WHERE g.source = 'payment' AND g.source_id = p.id AND g.reverses_id IS NULL
+            ) AS excess
+            FROM payments p
+            WHERE p.status = 'CONFIRMED' AND p.decision ->> 'action' IS DISTINCT FROM 'match'
+            UNION ALL
+            SELECT {id_of("part ->> 'invoice'")}, round(0.0000001 * (part ->> 'excess_stroops')::numeric, 7)
+            FROM payments p
+            CROSS JOIN LATERAL jsonb_array_elements(p.decision -> 'parts') AS part
+            WHERE p.status = 'CONFIRMED' AND p.decision ->> 'action' = 'match'
+        ) AS paid ON paid.invoice_id = i.id
+        GROUP BY i.id
+        HAVING i.overpaid_by <> coalesce(sum(paid.excess), 0)
+        """,
+    ),
+    "overpaid_is_flagged": (
+        "inv",
+        "SELECT i.id AS subject FROM invoices i WHERE (i.overpaid_by > 0) <> ('overpaid' = ANY(i.flags))",
     ),
     "drafts_are_unissued": (
         "inv",
@@ -190,17 +211,6 @@ _INVOICES: dict[str, tuple[str, str]] = {
 }
 
 _PAYMENTS: dict[str, tuple[str, str]] = {
-    "allocations_are_within_their_payment": (
-        "pay",
-        """
-        SELECT p.id AS subject
-        FROM payments p
-        JOIN (
-            SELECT source_id, sum(amount) AS amount FROM allocations WHERE source = 'payment' GROUP BY source_id
-        ) AS g ON g.source_id = p.id
-        WHERE g.amount > CASE p.status WHEN 'CONFIRMED' THEN p.amount ELSE 0 END
-        """,
-    ),
     "credits_count_once": (
         "pay",
         """
@@ -244,16 +254,20 @@ _PAYMENTS: dict[str, tuple[str, str]] = {
         WHERE (w.address, w.network, w.merchant_id) <> (p.destination, p.network, p.merchant_id)
         """,
     ),
+    # A person may give an invoice what reached another wallet of the merchant, but never another asset.
     "confirmed_payments_fit_their_invoice": (
         "pay",
         """
         SELECT p.id AS subject
         FROM payments p
         JOIN invoices i ON i.id = p.invoice_id
-        WHERE p.status = 'CONFIRMED'
-            AND ((p.asset, p.destination) <> (i.asset, i.destination) OR p.client_id IS DISTINCT FROM i.client_id)
+        WHERE p.status = 'CONFIRMED' AND (
+            p.asset <> i.asset OR p.client_id IS DISTINCT FROM i.client_id
+            OR p.destination <> i.destination AND p.decision ->> 'action' IS DISTINCT FROM 'match'
+        )
         """,
     ),
+    # What a person matched may be unmatched, and matched elsewhere, after it was submitted.
     "accepted_submissions_name_their_payment": (
         "sub",
         """
@@ -262,7 +276,12 @@ _PAYMENTS: dict[str, tuple[str, str]] = {
         WHERE s.state = 'ACCEPTED' AND NOT EXISTS (
             SELECT FROM payments p
             JOIN chain_transaction_hashes h ON h.transaction_id = p.transaction_id
-            WHERE p.id = s.payment_id AND p.invoice_id = s.invoice_id AND h.hash = s.transaction_hash
+            WHERE p.id = s.payment_id AND h.hash = s.transaction_hash AND (
+                p.invoice_id = s.invoice_id OR EXISTS (
+                    SELECT FROM ledger_journals j
+                    WHERE j.merchant_id = p.merchant_id AND j.reference_id = p.id AND j.kind = 'match'
+                )
+            )
         )
         """,
     ),
@@ -280,6 +299,15 @@ _PAYMENTS: dict[str, tuple[str, str]] = {
         UNION ALL
         SELECT 'payment of a transaction'
         FROM payments p JOIN chain_transactions t ON t.id = p.transaction_id WHERE p.network <> t.network
+        UNION ALL
+        SELECT 'refund of a payment'
+        FROM refunds f JOIN payments p ON p.id = f.payment_id WHERE f.network <> p.network
+        UNION ALL
+        SELECT 'external payment of an invoice'
+        FROM external_payments x JOIN invoices i ON i.id = x.invoice_id WHERE x.network <> i.network
+        UNION ALL
+        SELECT 'clawback of a transaction'
+        FROM clawbacks k JOIN chain_transactions t ON t.id = k.transaction_id WHERE k.network <> t.network
         UNION ALL
         SELECT 'submission of an invoice'
         FROM submissions s JOIN invoices i ON i.id = s.invoice_id WHERE s.network <> i.network

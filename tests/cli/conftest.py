@@ -22,6 +22,7 @@ from portal.domain.payments import service as payments
 from portal.domain.payments import submissions
 from portal.extensions import db
 from portal.workers.relay_outbox import Relay
+from tests.cli.decided import make_decided_shop
 from tests.support import databases
 from tests.support.builders import NETWORK, NOON, make_invoice, make_shop, make_transfer
 
@@ -149,6 +150,7 @@ def _build() -> dict[str, Any]:
     ids["unmatched"] = _pay(shop, make_transfer(paid, amount="7", memo_type="none", memo=None))
     own = make_transfer(paid, amount="3")
     ids["ignored"] = _pay(shop, replace(own, credits=(replace(own.credits[0], source=shop.wallet),)))
+    ids |= make_decided_shop()
     Relay(consumers=("feed",)).run_once(LATER)
     stranger = make_shop()
     ids |= {"stranger": stranger.id, "stranger_user": stranger.user_id}

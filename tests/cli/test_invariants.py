@@ -65,7 +65,9 @@ def _(copy):
 
 @breaks("reversals_mirror_their_journal")
 def _(copy):
-    copy.sql("UPDATE ledger_journals SET reference_id = %(open)s WHERE kind = 'reversal'")
+    copy.sql(
+        "UPDATE ledger_journals SET reference_id = %(open)s WHERE kind = 'reversal' AND merchant_id = %(shop)s"
+    )
 
 
 @breaks("issued_invoices_are_booked")
@@ -94,6 +96,14 @@ def _(copy):
     )
 
 
+@breaks("credit_is_not_negative")
+def _(copy):
+    debtor = copy.ids["big"]
+    journal = copy.post("credit", debtor, debit=("client_credit", debtor), credit=("receivable", debtor))
+    copy.allocate(debtor, "client_credit", debtor, journal)
+    copy.sql("UPDATE invoices SET amount_received = 1 WHERE id = %(big)s")
+
+
 @breaks("suspense_is_unmatched_money")
 def _(copy):
     copy.post("short", copy.ids["paid_payment"], debit=("external", None), credit=("suspense", None))
@@ -107,7 +117,7 @@ def _(copy):
 
 @breaks("payments_have_their_journal")
 def _(copy):
-    copy.post("allocation", copy.ids["unmatched"], **BOTH_EXTERNAL)
+    copy.post("match", copy.ids["unmatched"], **BOTH_EXTERNAL)
 
 
 @breaks("confirmed_payments_are_explained")
@@ -143,10 +153,54 @@ def _(copy):
     )
 
 
+@breaks("decisions_are_carried_out")
+def _(copy):
+    copy.sql(
+        "UPDATE payments SET decision = jsonb_set(decision, '{parts,0,allocated_stroops}', '1')"
+        " WHERE id = %(matched_payment)s"
+    )
+
+
+@breaks("refunds_are_within_their_payment")
+def _(copy):
+    copy.sql("UPDATE payments SET refund_reserved = refund_reserved + 1 WHERE id = %(overpaid_payment)s")
+
+
+@breaks("refunds_are_booked")
+def _(copy):
+    copy.sql(
+        "UPDATE ledger_journals SET kind = 'short', reference_id = %(overpaid_payment)s"
+        " WHERE reference_id = %(refund)s"
+    )
+
+
+@breaks("refunds_return_to_their_payer")
+def _(copy):
+    copy.sql("UPDATE refunds SET destination = source WHERE id = %(refund)s")
+
+
+@breaks("external_payments_are_booked")
+def _(copy):
+    copy.sql("UPDATE external_payments SET amount = amount + 1 WHERE id = %(external)s")
+
+
+@breaks("clawbacks_are_booked")
+def _(copy):
+    copy.sql(
+        "UPDATE clawbacks SET amount = amount + 1 WHERE payment_id IS NOT NULL AND merchant_id = %(desk)s"
+    )
+
+
+@breaks("reversed_payments_were_clawed_back")
+def _(copy):
+    copy.sql("DELETE FROM clawbacks WHERE payment_id IS NOT NULL AND merchant_id = %(desk)s")
+
+
 @breaks("received_is_allocated")
 def _(copy):
-    journal = copy.sql("SELECT id FROM ledger_journals WHERE kind = 'issue' AND reference_id = %(open)s")
-    copy.allocate(copy.ids["open"], "external", uuid4(), journal)
+    journal = copy.sql("SELECT id FROM ledger_journals WHERE kind = 'short' LIMIT 1")
+    source = copy.sql("SELECT reference_id FROM ledger_journals WHERE id = %(journal)s", journal=journal)
+    copy.allocate(copy.ids["open"], "rounding", source, journal)
 
 
 @breaks("received_is_within_the_amount")
@@ -155,7 +209,7 @@ def _(copy):
     copy.drop_check("invoices", "ck_invoices_paid_is_fully_received")
     debtor = ("receivable", copy.ids["paid"])
     journal = copy.post("short", copy.ids["paid_payment"], debit=("external", None), credit=debtor)
-    copy.allocate(copy.ids["paid"], "external", uuid4(), journal)
+    copy.allocate(copy.ids["paid"], "rounding", copy.ids["paid_payment"], journal)
     copy.sql("UPDATE invoices SET amount_received = amount_received + 1 WHERE id = %(paid)s")
 
 
@@ -163,6 +217,16 @@ def _(copy):
 def _(copy):
     copy.drop_check("invoices", "ck_invoices_paid_has_time")
     copy.sql("UPDATE invoices SET paid_at = NULL WHERE id = %(paid)s")
+
+
+@breaks("reversed_means_short_of_money")
+def _(copy):
+    copy.sql("UPDATE invoices SET flags = flags || '{reversed}' WHERE id = %(paid)s")
+
+
+@breaks("overpaid_is_flagged")
+def _(copy):
+    copy.sql("UPDATE invoices SET flags = flags || '{overpaid}' WHERE id = %(paid)s")
 
 
 @breaks("overpaid_is_the_excess")
@@ -233,14 +297,6 @@ def _(copy):
 @breaks("invoices_are_paid_to_their_wallet")
 def _(copy):
     copy.sql("UPDATE invoices SET destination = %(other)s WHERE id = %(big)s", other="G" + "B" * 55)
-
-
-@breaks("allocations_are_within_their_payment")
-def _(copy):
-    debtor = ("receivable", copy.ids["big"])
-    journal = copy.post("allocation", copy.ids["ignored"], debit=("external", None), credit=debtor)
-    copy.allocate(copy.ids["big"], "payment", copy.ids["ignored"], journal)
-    copy.sql("UPDATE invoices SET amount_received = 1 WHERE id = %(big)s")
 
 
 @breaks("credits_count_once")
