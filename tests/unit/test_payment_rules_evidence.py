@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from portal.domain.payments import rules
 from portal.domain.payments.explaining import explain_for_invoice
-from portal.domain.payments.rules import Context, CreditVerdict, RuleResult, judge, parse_hash
+from portal.domain.payments.rules import Context, CreditVerdict, MerchantPolicy, RuleResult, judge, parse_hash
 from portal.domain.payments.settling import Arrival, Share
 from portal.kernel.chain import Credit, Debit, ObservedTransaction
+from portal.kernel.money import from_stroops
 from tests.unit.test_payment_rules import (
     CONTEXT,
     FALSE_USDC,
@@ -220,6 +222,9 @@ class TestDust:
         assert self.find(credit(1, asset=USDC), **unmarked).flags == ()
         assert self.find(credit(1, asset=USDC), context=accepted, **unmarked).flags == ()
         assert self.find(credit(10**9, asset=FALSE_USDC), context=accepted, **unmarked).flags == ("dust",)
+
+    def test_is_less_than_a_hundredth_of_a_lumen_unless_the_merchant_says_otherwise(self) -> None:
+        assert from_stroops(MerchantPolicy().dust_stroops) == Decimal("0.01")
 
     def test_is_never_a_payment_to_oneself(self) -> None:
         assert self.find(credit(1, source=WALLET)).flags == ()
