@@ -22,8 +22,8 @@ DETAILS = {
     "limit": "The receiving wallet's trustline for {code} has no room for all that is due.",
 }
 NO_ROOM = "The receiving wallet's trustline has room for {room} {code}, but {due} {code} would then be due. Raise its limit."
-
-
+# What is due does not grow a millionfold while an answer holds.
+WIDE = 1_000_000
 # Issuing waits this long for the chain at the most, then goes on with the flag `readiness_unknown`.
 ASK_SECONDS = 1.0
 
@@ -64,7 +64,7 @@ def check_readiness(*, wallet: Wallet, asset: str, amount: Decimal = ZERO, now: 
     """
     known = queries.readiness(wallet.merchant_id, wallet.id, asset)
     recent = known if known is not None and now - known.checked_at < rules.READINESS_FRESH else None
-    if recent is not None and recent.ready and recent.headroom is None:
+    if recent is not None and recent.ready and _is_far_from_full(recent, amount):
         return ReadinessAnswer(True)
     open_due = _open_due(wallet, asset)
     due = open_due + amount
@@ -120,6 +120,11 @@ def keep(wallet: Wallet, results: list[Readiness], now: datetime) -> None:
 def _open_due(wallet: Wallet, asset: str) -> Decimal:
     dues = open_dues_to(merchant_id=wallet.merchant_id, network=wallet.network, address=wallet.address)
     return dues.get(asset, ZERO)
+
+
+def _is_far_from_full(known: WalletAsset, amount: Decimal) -> bool:
+    """Say whether the room is so wide that dues need not be added up: most trustlines take all there can be."""
+    return known.headroom is None or known.headroom >= WIDE * (known.open_due + amount)
 
 
 def _has_plenty_of_room(known: WalletAsset, due: Decimal) -> bool:

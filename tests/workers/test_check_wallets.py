@@ -252,6 +252,7 @@ class TestBeforeIssue:
         look()
         asked.clear()
 
+        assert self.ready_for(shop, usdc, "5").ready is True
         assert self.ready_for(shop, usdc, "1000000").ready is True
         assert self.ready_for(shop, "native", "1000000").ready is True
         assert asked == []
