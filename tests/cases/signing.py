@@ -5,6 +5,7 @@ import re
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from stellar_sdk import (
@@ -79,8 +80,7 @@ def place(name: str, account: MuxedAccount) -> dict[str, str]:
 
 
 def seven(amount: str) -> str:
-    whole, _, fraction = amount.partition(".")
-    return f"{whole}.{fraction.ljust(7, '0')}"
+    return f"{Decimal(amount):.7f}"
 
 
 def operation_fields(operation: Any, source: str) -> dict[str, Any]:
