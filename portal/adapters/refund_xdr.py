@@ -1,0 +1,72 @@
+"""The unsigned transaction of a refund, and the SEP-7 link that hands it to a wallet."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from urllib.parse import quote, urlencode
+
+from portal.domain.payments.submissions import GIVE_UP_AFTER
+from portal.domain.refunds.rules import Memo
+from portal.domain.refunds.service import Envelope
+from portal.extensions import site
+from portal.kernel.assets import NATIVE
+from portal.kernel.money import format_units
+
+# A bid, not a price: the network takes the least that gets in, 100 stroops unless it is crowded.
+FEE_STROOPS = 1000
+# With no end it could be sent after the refund was given up and made again, and the money would go out twice.
+# It ends before we stop looking for it.
+VALID_FOR = GIVE_UP_AFTER - timedelta(minutes=10)
+# Above this a phone's camera has trouble with the code; SEP-7 sets no limit.
+QR_CHARACTERS_MAX = 1200
+
+
+def build_refund(
+    *,
+    source: str,
+    sequence: int,
+    destination: str,
+    asset: str,
+    amount: Decimal,
+    memo: Memo,
+    passphrase: str,
+    now: datetime,
+) -> Envelope:
+    """Return a payment of `amount` that `source` can sign; `sequence` is the account's present one.
+
+    Its hash does not depend on signatures (only a fee-bump around it has another one).
+    """
+    from stellar_sdk import Account, Asset, TransactionBuilder
+
+    code, _, issuer = asset.partition(":")
+    wanted = Asset.native() if asset == NATIVE else Asset(code, issuer)
+    builder = TransactionBuilder(Account(source, sequence), passphrase, base_fee=FEE_STROOPS)
+    builder.append_payment_op(destination, wanted, format_units(amount))
+    builder.add_time_bounds(0, int((now + VALID_FOR).timestamp()))
+    if memo.text is not None:
+        _add_memo(builder, memo.kind, memo.text)
+    envelope = builder.build()
+    return Envelope(envelope.to_xdr(), envelope.hash_hex())
+
+
+def signing_uri(envelope_xdr: str, *, source: str, message: str) -> str:
+    """Return the SEP-7 request to sign and submit a transaction."""
+    parameters = {"xdr": envelope_xdr, "pubkey": source, "msg": message[:300]}
+    if site.network == "test":
+        parameters["network_passphrase"] = site.network_passphrase
+    return "web+stellar:tx?" + urlencode(parameters, quote_via=quote)
+
+
+def fits_code(uri: str) -> bool:
+    return len(uri) <= QR_CHARACTERS_MAX
+
+
+def _add_memo(builder: object, kind: str, text: str) -> None:
+    from stellar_sdk import HashMemo, IdMemo, TextMemo, TransactionBuilder
+
+    assert isinstance(builder, TransactionBuilder), builder
+    if kind == "id":
+        builder.add_memo(IdMemo(int(text)))
+    elif kind == "hash":
+        builder.add_memo(HashMemo(text))
+    else:
+        builder.add_memo(TextMemo(text))
