@@ -1,6 +1,7 @@
 """The mirror in MongoDB: one document per money event, written once, rebuilt from PostgreSQL at any time.
 
-Database `tagih`: `payment_logs` from payment.* events, `checkout_logs` from invoice.* (seed 000's logs).
+Database `tagih`: `payment_logs` from payment.* events, `checkout_logs` from invoice.*, `payout_logs` from refund.*
+(seed 000's logs).
 `_id` is the event's ref and `$setOnInsert` the only operator, so a repeated delivery changes nothing.
 """
 
@@ -19,8 +20,8 @@ from portal.extensions import mongo
 from portal.kernel.errors import Unavailable
 
 DATABASE = "tagih"
-COLLECTIONS = ("payment_logs", "checkout_logs")
-COLLECTION_OF = {"payment": "payment_logs", "invoice": "checkout_logs"}
+COLLECTIONS = ("payment_logs", "checkout_logs", "payout_logs")
+COLLECTION_OF = {"payment": "payment_logs", "invoice": "checkout_logs", "refund": "payout_logs"}
 RETENTION_SECONDS = 13 * 30 * 24 * 3600
 BATCH = 500
 # How a checkout ended, in the words of the log's readers.
@@ -41,7 +42,7 @@ class MirrorUnavailable(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class MirrorEvent:
-    """An event as the mirror needs it; `raw` is the source's JSON of a payment's transaction."""
+    """An event as the mirror needs it; `raw` is the source's JSON of a payment's or a completed refund's transaction."""
 
     ref: str
     merchant: str
@@ -72,6 +73,18 @@ def document_of(event: MirrorEvent) -> Document:
     if event.collection == "checkout_logs":
         status = "FAILED" if event.type == "invoice.deleted" else CHECKOUT_STATUS[payload["status"]]
         return common | {"status": status, "platform": "stellar", "data": payload}
+    if event.collection == "payout_logs":
+        return common | {
+            "status": payload["status"],
+            "payment": payload["payment"],
+            "transaction_hash": payload["transaction_hash"],
+            "asset": payload["asset"],
+            "amount": payload["amount"],
+            "destination": payload["to"],
+            "estimated_arrival": payload["estimated_arrival"],
+            "data": payload,
+            "raw": event.raw,
+        }
     return common | {
         "status": payload["status"],
         "reason": payload["reason"],

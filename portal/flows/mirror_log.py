@@ -41,10 +41,10 @@ def _quiet(done: int) -> None:
 
 
 def mirror_events(events: Sequence[Event]) -> list[MirrorEvent]:
-    """Return the events as the mirror needs them: payments with the raw JSON of their transaction."""
+    """Return the events as the mirror needs them: what names a stored transaction with the raw JSON of it."""
     hashes: dict[str, set[str]] = {}
     for event in events:
-        if event.aggregate_type == "payment":
+        if _has_raw(event):
             hashes.setdefault(event.network, set()).add(str(event.payload.get("transaction_hash")))
     raws = {network: watching.find_raw(network, sorted(names)) for network, names in hashes.items()}
     return [
@@ -57,11 +57,16 @@ def mirror_events(events: Sequence[Event]) -> list[MirrorEvent]:
             payload=event.payload,
             occurred_at=event.occurred_at,
             raw=raws[event.network].get(str(event.payload.get("transaction_hash")))
-            if event.aggregate_type == "payment"
+            if _has_raw(event)
             else None,
         )
         for event in events
     ]
+
+
+def _has_raw(event: Event) -> bool:
+    """Say whether an event's transaction was stored with it: a hash that was only named may be stored later."""
+    return event.aggregate_type == "payment" or event.type == "refund.completed"
 
 
 def check_mirror(*, now: datetime, progress: Progress = _quiet) -> Comparison:
@@ -119,7 +124,7 @@ def _batches(now: datetime) -> Iterator[tuple[list[MirrorEvent], set[str]]]:
         statement = (
             select(Event, OutboxEntry.state)
             .outerjoin(OutboxEntry, (OutboxEntry.event_id == Event.id) & (OutboxEntry.consumer == "mirror"))
-            .where(or_(Event.aggregate_type == "invoice", Event.aggregate_type == "payment"))
+            .where(or_(*(Event.aggregate_type == each for each in mongo.COLLECTION_OF)))
             .where(Event.occurred_at >= since)
             .order_by(Event.id)
             .limit(BATCH)
