@@ -109,6 +109,13 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_clawbacks_payment_id", "clawbacks", ["payment_id"], unique=False)
+    op.create_index(
+        "ix_clawbacks_unexplained",
+        "clawbacks",
+        ["wallet_id", "asset", "amount"],
+        unique=False,
+        postgresql_where=sa.text("payment_id IS NULL"),
+    )
     op.create_table(
         "book_checks",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -236,8 +243,9 @@ def _check(table: str, name: str, column: str, values: tuple[str, ...]) -> None:
 
 def _guard() -> None:
 
-    for table in ("external_payments", "clawbacks"):
-        guards.protect(table, web=guards.APPEND_ONLY)
+    guards.protect("external_payments", web=guards.APPEND_ONLY)
+    # A payment may be seen after the clawback that undid it.
+    guards.protect("clawbacks", web="SELECT, INSERT, UPDATE (payment_id)")
     guards.protect("refunds", web=guards.MUTABLE)
     guards.protect("book_checks", web="SELECT", worker=guards.REMOVABLE)
 

@@ -5,6 +5,7 @@ transaction open, and one transaction that records everything and the answer wit
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -55,10 +56,8 @@ def submit_hash(
     if credited is not None:
         return _finished(prepare, finish, lambda: _credited_before(claim, now))
     release()
-    found, not_before = _look_up(transaction_hash, now)
-    if found is None:
-        return _finished(prepare, finish, lambda: _wait(claim, not_before, now))
-    return _finished(prepare, finish, lambda: _record(claim, found, now))
+    look = _look_up(transaction_hash, now)
+    return _finished(prepare, finish, lambda: _conclude(claim, look, now))
 
 
 def retry_submission(*, merchant_id: UUID, submission_id: UUID, now: datetime) -> Answer:
@@ -73,23 +72,31 @@ def retry_submission(*, merchant_id: UUID, submission_id: UUID, now: datetime) -
         "now": now,
     }
     release()
-    found, not_before = _look_up(submission.transaction_hash, now)
-    if found is None:
-        return run_transaction(lambda: _wait(claim, not_before, now))
-    return run_transaction(lambda: _record(claim, found, now))
+    look = _look_up(submission.transaction_hash, now)
+    return run_transaction(lambda: _conclude(claim, look, now))
 
 
-def _look_up(transaction_hash: str, now: datetime) -> tuple[ObservedTransaction | None, datetime | None]:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look-up came to; nothing found and not absent means that the source gave no usable answer."""
+
+    found: ObservedTransaction | None = None
+    is_absent: bool = False
+    not_before: datetime | None = None
+
+
+def _look_up(transaction_hash: str, now: datetime) -> _Look:
     try:
         with look_up_place() as waited_seconds:
             left_seconds = LOOK_UP_SECONDS - waited_seconds
-            return chain_source().find_transaction(transaction_hash, within_seconds=left_seconds), None
+            found = chain_source().find_transaction(transaction_hash, within_seconds=left_seconds)
+            return _Look(found, is_absent=found is None)
     except ChainUnavailable as outage:
         seconds = outage.retry_after_seconds
-        return None, None if seconds is None else now + timedelta(seconds=seconds)
+        return _Look(not_before=None if seconds is None else now + timedelta(seconds=seconds))
     except ChainContradiction:
         # An answer that contradicts its envelope proves nothing either way: look again later.
-        return None, None
+        return _Look()
 
 
 def _finished(
@@ -109,20 +116,26 @@ def _finished(
 def _credited_before(claim: dict[str, Any], now: datetime) -> Answer:
     keys = {key: claim[key] for key in ("merchant_id", "network", "invoice_id", "transaction_hash")}
     payment = queries.find_credit(**keys)
-    assert payment is not None, "payments are never deleted"
     submission = submissions.open_submission(**claim)
+    if payment is None:
+        # It was taken back in this very moment: the worker will look at it afresh.
+        return submissions.postpone(submission, now=now, is_absent=False)
     rules = tuple(RuleResult(**rule) for rule in payment.evidence)
     submissions.accept(submission, payment=payment, rules=rules, now=now)
     return Answer(200, submission)
 
 
-def _wait(claim: dict[str, Any], not_before: datetime | None, now: datetime) -> Answer:
+def _conclude(claim: dict[str, Any], look: _Look, now: datetime) -> Answer:
+    return _wait(claim, look, now) if look.found is None else _record(claim, look.found, now)
+
+
+def _wait(claim: dict[str, Any], look: _Look, now: datetime) -> Answer:
     submission = submissions.open_submission(**claim)
     if submission.state == "ACCEPTED":
         return Answer(200, submission)
     if submission.state == "REJECTED":
         return Answer(409 if submission.code == "hash_used" else 422, submission)
-    return submissions.postpone(submission, now=now, not_before=not_before)
+    return submissions.postpone(submission, now=now, not_before=look.not_before, is_absent=look.is_absent)
 
 
 def _record(claim: dict[str, Any], found: ObservedTransaction, now: datetime) -> Answer:

@@ -32,19 +32,19 @@ from portal.domain.payments.queries import PaymentNotFound
 from portal.extensions import db
 from portal.kernel.chain import Debit
 from tests.support.builders import ISSUER, NETWORK, NOON, make_draft, make_invoice, make_shop, make_transfer
-from tests.support.money import balances, broken_invariants, decide, desk, only_payment, record
+from tests.support.money import balances, broken_invariants, decide, make_desk, only_payment, record
 
 NAMELESS = {"memo_type": "none", "memo": None}
 OPEN = {"receivable": 90, "income": -90}
 
 
 @pytest.fixture
-def shop(as_worker):
+def shop(desk):
     return make_shop()
 
 
 @pytest.fixture(autouse=True)
-def _the_books_hold(as_worker):
+def _the_books_hold(desk):
     yield
     assert broken_invariants() == []
 
@@ -123,7 +123,7 @@ class TestMatch:
         match(shop, arrive(shop, invoice, "60"), (invoice, "60"))
         assert (invoice.status, invoice.amount_received) == ("PENDING", 60)
 
-    def test_a_late_payment_may_be_accepted_by_a_person(self, as_worker):
+    def test_a_late_payment_may_be_accepted_by_a_person(self, desk):
         shop = make_shop(late_policy="unmatched")
         invoice = make_invoice(shop, expires_in_seconds=60)
         later = NOON + timedelta(hours=1)
@@ -472,6 +472,16 @@ class TestClawback:
         assert client is not None
         assert balances(shop, self.ASSET) == OPEN
 
+    def test_seen_before_its_payment_undoes_it_all_the_same(self, shop):
+        invoice = make_invoice(shop, asset=self.ASSET)
+        self.claw(shop, invoice)
+        assert balances(shop, self.ASSET)["write_off"] == 90
+
+        record(shop, make_transfer(invoice))
+
+        assert (only_payment(shop).status, invoice.amount_received) == ("REVERSED", 0)
+        assert (invoice.flags, balances(shop, self.ASSET)) == (["reversed"], OPEN)
+
     def test_that_failed_takes_nothing(self, shop):
         invoice = make_invoice(shop, asset=self.ASSET)
         record(shop, make_transfer(invoice))
@@ -489,7 +499,7 @@ def test_a_desk_of_another_merchant_finds_nothing(shop):
         (decisions.unmatch, {}),
     ):
         with pytest.raises(PaymentNotFound):
-            decide(other, work, payment_id=payment_id, desk=desk(other), **given)
+            decide(other, work, payment_id=payment_id, desk=make_desk(other), **given)
 
 
 class TestHashes:

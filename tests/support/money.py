@@ -18,7 +18,7 @@ from portal.kernel.chain import ObservedTransaction
 from tests.support.builders import NETWORK, NOON, Shop
 
 
-def desk(shop: Shop, now: Any = NOON) -> Desk:
+def make_desk(shop: Shop, now: Any = NOON) -> Desk:
     return Desk(shop.id, NETWORK, now)
 
 
@@ -26,7 +26,7 @@ def decide(shop: Shop, work: Any, **arguments: Any) -> Any:
     """Run a decision of `shop` in one transaction; the merchant is handed in where it is asked for."""
 
     def whole() -> Any:
-        given = {**arguments, "desk": arguments.get("desk", desk(shop))}
+        given = {**arguments, "desk": arguments.get("desk", make_desk(shop))}
         if "merchant" in work.__annotations__:
             given["merchant"] = db.session.get_one(Merchant, shop.id)
         return work(**given)

@@ -117,15 +117,19 @@ def book_share(desk: Desk, payment: Payment, invoice: Invoice, share: Share) -> 
 
 def unbook(desk: Desk, payment: Payment, kinds: Sequence[str]) -> None:
     """Reverse the standing journals of these kinds that name the payment, with the allocations under them."""
-    standing = books.list_standing(merchant_id=desk.merchant_id, reference_id=payment.id, kinds=kinds)
     live = {
         allocation.journal_id: allocation
         for allocation in live_allocations(desk.merchant_id, source_id=payment.id)
     }
-    for journal_id in standing:
-        reversal_id = desk.reverse(journal_id)
+    for journal_id, reversal_id in unbook_fact(desk, payment.id, kinds):
         if journal_id in live:
             desk.take_back(live[journal_id], reversal_id)
+
+
+def unbook_fact(desk: Desk, reference_id: UUID, kinds: Sequence[str]) -> list[tuple[UUID, UUID]]:
+    """Reverse the standing journals of these kinds about one fact and return (journal, its reversal)."""
+    standing = books.list_standing(merchant_id=desk.merchant_id, reference_id=reference_id, kinds=kinds)
+    return [(journal_id, desk.reverse(journal_id)) for journal_id in standing]
 
 
 def live_allocations(

@@ -9,11 +9,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from portal.domain.audit import service as audit
 from portal.domain.ledger import rules as postings
 from portal.domain.merchants.models import Merchant
-from portal.domain.payments.booking import Desk, live_allocations, unbook
+from portal.domain.payments.booking import Desk, live_allocations, unbook, unbook_fact
 from portal.domain.payments.decisions import invoice_of, lock_accounts, lock_payment, parts_of, take_from
 from portal.domain.payments.models import ChainTransaction, Clawback, Payment
 from portal.domain.payments.settlement import announce, policy_of, resettle, without
 from portal.extensions import db
+from portal.kernel.assets import NATIVE
 from portal.kernel.chain import Debit, ObservedTransaction
 from portal.kernel.money import from_stroops
 from portal.kernel.refs import new_id
@@ -38,6 +39,35 @@ def record(
     for debit in transaction.debits:
         if debit.kind == CLAWBACK and debit.source in wallet_ids:
             _record(desk, debit, stored, wallet_ids[debit.source], merchant)
+
+
+def catch_up(desk: Desk, *, payment: Payment, transaction: ChainTransaction, merchant: Merchant) -> None:
+    """Undo a payment that is seen only now, when its clawback was seen before and booked as a loss."""
+    if payment.asset == NATIVE:
+        return
+    statement = (
+        select(Clawback, ChainTransaction)
+        .join(ChainTransaction, ChainTransaction.id == Clawback.transaction_id)
+        .where(
+            Clawback.merchant_id == desk.merchant_id,
+            Clawback.wallet_id == payment.wallet_id,
+            Clawback.asset == payment.asset,
+            Clawback.amount == payment.amount,
+            Clawback.payment_id.is_(None),
+            ChainTransaction.closed_at >= transaction.closed_at,
+        )
+        .order_by(Clawback.id)
+        .limit(1)
+        .with_for_update(of=Clawback, key_share=True)
+    )
+    row = db.session.execute(statement).one_or_none()
+    if row is None:
+        return
+    clawback, stored = row
+    unbook_fact(desk, clawback.id, ("clawback",))
+    clawback.payment_id = payment.id
+    db.session.flush()
+    _reverse_payment(desk, payment.id, merchant, stored)
 
 
 def _record(desk: Desk, debit: Debit, stored: ChainTransaction, wallet_id: UUID, merchant: Merchant) -> None:

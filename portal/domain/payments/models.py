@@ -161,6 +161,13 @@ class Clawback(Base):
         ForeignKeyConstraint(["merchant_id", "wallet_id"], ["wallets.merchant_id", "wallets.id"]),
         ForeignKeyConstraint(["merchant_id", "payment_id"], ["payments.merchant_id", "payments.id"]),
         Index("ix_clawbacks_payment_id", "payment_id"),
+        Index(
+            "ix_clawbacks_unexplained",
+            "wallet_id",
+            "asset",
+            "amount",
+            postgresql_where=text("payment_id IS NULL"),
+        ),
     )
 
     id: Mapped[Identity]

@@ -67,6 +67,7 @@ class _Scene:
     """What every step of one recording needs."""
 
     desk: Desk
+    merchant: Merchant
     transaction: ChainTransaction
     wallet_ids: dict[str, UUID]
     invoices: dict[UUID, Invoice]
@@ -111,7 +112,7 @@ def record_transaction(
     new: list[Payment] = []
     if stored is not None:
         by_id = {invoice.id: invoice for invoice in locked}
-        new = _record_credits(_Scene(desk, stored, wallet_ids, by_id), verdict, accounts)
+        new = _record_credits(_Scene(desk, merchant, stored, wallet_ids, by_id), verdict, accounts)
         if takes:
             clawbacks.record(
                 desk, transaction=transaction, stored=stored, wallet_ids=wallet_ids, merchant=merchant
@@ -172,6 +173,8 @@ def _record_credits(scene: _Scene, verdict: Verdict, accounts: dict[UUID, Accoun
     for payment in new:
         event_type = f"payment.{payment.status.lower()}"
         announce(desk, event_type, payment, scene.transaction, allocations=allocations.get(payment.id, []))
+    for payment in new:
+        clawbacks.catch_up(desk, payment=payment, transaction=scene.transaction, merchant=scene.merchant)
     return new
 
 

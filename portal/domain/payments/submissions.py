@@ -24,6 +24,7 @@ from portal.kernel.refs import new_id, to_ref
 # then each 10 minutes for a day (design, section 6).
 FIRST_DELAYS_SECONDS = (1, 2, 4, 8, 15, 30)
 MINUTELY_UNTIL = timedelta(minutes=16)
+LAST_DELAY = timedelta(minutes=10)
 GIVE_UP_AFTER = timedelta(hours=24)
 LEASE_SECONDS = 30
 
@@ -125,20 +126,24 @@ def settle(
     return Answer(409 if submission.code == "hash_used" else 422, submission)
 
 
-def postpone(submission: Submission, *, now: datetime, not_before: datetime | None = None) -> Answer:
+def postpone(
+    submission: Submission, *, now: datetime, is_absent: bool, not_before: datetime | None = None
+) -> Answer:
     """Leave a submission to a later attempt, or give up a day after it was made.
 
-    `not_before` is when the source said it may be asked again (429).
+    Only a network that answers and `is_absent` ends the wait, never an outage. `not_before` is when the source
+    said it may be asked again (429).
     """
     submission.attempts += 1
     submission.updated_at = now
     submission.lease_until = submission.lease_token = None
     due = next_attempt_at(started_at=submission.started_at, attempts=submission.attempts, now=now)
-    if due is None:
+    if due is None and is_absent:
         submission.state = "NOT_FOUND"
         db.session.flush()
         return Answer(200, submission)
     submission.state, submission.code = "CHECKING", None
+    due = due or now + LAST_DELAY
     submission.next_attempt_at = due if not_before is None else max(due, not_before)
     db.session.flush()
     return Answer(202, submission)
@@ -153,4 +158,4 @@ def next_attempt_at(*, started_at: datetime, attempts: int, now: datetime) -> da
         return now + timedelta(seconds=FIRST_DELAYS_SECONDS[attempts])
     if now - started_at < MINUTELY_UNTIL:
         return now + timedelta(minutes=1)
-    return now + timedelta(minutes=10)
+    return now + LAST_DELAY
