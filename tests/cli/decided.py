@@ -36,7 +36,8 @@ from tests.support.builders import (
     make_shop,
     make_transfer,
 )
-from tests.support.money import decide, desk, record
+from tests.support.money import decide, record
+from tests.support.money import make_desk as desk
 
 DOLLARS = f"USDC:{ISSUER}"
 NAMELESS = {"memo_type": "none", "memo": None}

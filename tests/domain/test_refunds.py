@@ -26,7 +26,8 @@ from portal.domain.refunds.service import AmountTooLarge, Envelope, RefundClosed
 from portal.extensions import db
 from portal.kernel.chain import Debit
 from tests.support.builders import NETWORK, NOON, make_draft, make_invoice, make_shop, make_transfer
-from tests.support.money import balances, broken_invariants, decide, desk, only_payment, record
+from tests.support.money import balances, broken_invariants, decide, only_payment, record
+from tests.support.money import make_desk as desk
 from tests.support.refunding import again, promise, sending, settle, short_of
 
 NAMELESS = {"memo_type": "none", "memo": None}
