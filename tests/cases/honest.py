@@ -240,6 +240,41 @@ def short_by_one_stroop_more_than_the_tolerance(scene: Scene) -> Signed:
     return scene.pay("11.9999999")
 
 
+@honest(
+    money=(confirmed(amount="0.2600000"),),
+    left=Left("PENDING", "PARTIAL", "0.2600000"),
+    shop="tolerant",
+    amount="0.3",
+)
+def short_by_more_than_a_tenth_of_a_small_invoice(scene: Scene) -> Signed:
+    return scene.pay("0.26")
+
+
+@honest(
+    ACCEPTED,
+    ACCEPTED,
+    money=(confirmed(), confirmed("duplicate", amount="5.0000000")),
+    left=Left("PAID", "OVERPAID", DUE, "5.0000000"),
+)
+def claimed_in_the_reverse_order(scene: Scene) -> Told:
+    first, second = scene.pay(), scene.pay("5")
+    return Told([first, second], [(scene.bill, second.hash), (scene.bill, first.hash)])
+
+
+@honest(
+    ACCEPTED,
+    refused("late"),
+    money=(confirmed(amount="5.0000000"), unmatched("late", amount="7.5000000")),
+    left=Left("EXPIRED", "PARTIAL", "5.0000000"),
+    shop="strict",
+    issued_hours_ago=5,
+    expires_in_hours=2,
+)
+def a_part_in_time_and_the_rest_too_late(scene: Scene) -> Told:
+    scene.expire()
+    return Told([scene.pay("5", closed_at=scene.bill.expires_at), scene.pay("7.5")])
+
+
 @honest(money=(confirmed("late"),), issued_hours_ago=5, expires_in_hours=2)
 def late_and_accepted(scene: Scene) -> Signed:
     scene.expire()
