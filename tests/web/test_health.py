@@ -2,12 +2,15 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
 from portal.db import run_transaction
 from portal.domain.events import outbox
+from portal.domain.payments import watching
+from portal.domain.payments.models import WatchCursor, WatchFailure
 from portal.extensions import db
 from tests.support.builders import make_invoice, make_shop
 
@@ -88,3 +91,40 @@ def test_the_backlog_is_the_same_for_the_web_role(as_web, waiting_since):
     found = {each.consumer: each for each in outbox.waiting(now=datetime.now(UTC))}
 
     assert found["mirror"].oldest_seconds >= 3590
+
+
+@pytest.fixture
+def troubled(as_worker):
+    """A wallet that was last looked at an hour ago, beside one that is fine, and a record that is parked."""
+    now = datetime.now(UTC)
+    looks = (("G" + "A" * 55, now - timedelta(hours=1)), ("G" + "B" * 55, now))
+
+    def note():
+        for scope, seen_at in looks:
+            watching.move_cursor(network="test", scope=scope, cursor="1", seen_until=seen_at, now=now)
+        watching.park(
+            network="test", scope=looks[0][0], transaction_hash="ab" * 32, paging_token="1", error="memo",
+            now=now,
+        )  # fmt: skip
+
+    run_transaction(note)
+    yield now
+    run_transaction(lambda: db.session.execute(delete(WatchCursor)))
+    run_transaction(lambda: db.session.execute(delete(WatchFailure)))
+
+
+def test_readyz_and_metrics_tell_of_late_wallets_and_parked_records(client, troubled):
+    report, figures = client.get("/readyz").json, client.get("/metrics").text
+
+    assert (report["watcher"]["ok"], report["watcher"]["late_wallets"]) == (False, 1)
+    assert report["watcher"]["lag_seconds"] < 60
+    assert (report["parked"]["ok"], report["parked"]["records"]) == (False, 1)
+    assert "tagih_watcher_late_wallets 1.0" in figures
+    assert "tagih_watcher_parked 1.0" in figures
+
+
+def test_readyz_says_when_the_network_was_reset(client, troubled):
+    for noticed_at in (troubled - timedelta(seconds=45), troubled):
+        run_transaction(partial(watching.note_reset, network="test", latest="7", now=noticed_at))
+
+    assert client.get("/readyz").json["watcher"]["error"] == "network_was_reset"
