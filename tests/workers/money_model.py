@@ -36,6 +36,9 @@ class Payment:
     is_settled_by_hand: bool = False
     is_ignored_by_hand: bool = False
     refunded: int = 0
+    from_credit: int = 0
+    # The first invoice a person matched it to: a refund comes from that client's credit.
+    first: str = ""
 
 
 @dataclass
@@ -64,6 +67,38 @@ class Model:
         tolerance = max(min(self.tolerance, invoice.amount // 10), invoice.forgiven)
         rounding = rest if allocated > 0 and 0 < rest <= tolerance else 0
         return allocated, total - allocated, rounding
+
+    def allocated_of(self, wanted: Payment) -> int:
+        """Return what a credit gave the invoice it names, in the order of the chain."""
+        rest = self.invoices[wanted.home].amount - self.invoices[wanted.home].fixed
+        for each in sorted(self.automatic(wanted.home), key=lambda payment: payment.closed):
+            given = min(rest, each.stroops)
+            if each is wanted:
+                return given
+            rest -= given
+        raise AssertionError(wanted)
+
+    def excess_of(self, payment: Payment, debtor: str) -> int:
+        """Return how much of a credited payment became credit of `debtor`."""
+        if not payment.parts:
+            held = 0 if payment.is_settled_by_hand else self.allocated_of(payment)
+            return payment.stroops - held
+        mine = {name: each for name, each in payment.parts.items() if self.invoices[name].debtor == debtor}
+        return sum(
+            excess + (allocated if name in payment.moved else 0) for name, (allocated, excess) in mine.items()
+        )
+
+    def refund(self, payment: Payment, amount: int) -> None:
+        payment.refunded += amount
+        if payment.state == "CONFIRMED":
+            debtor = self.invoices[payment.first or payment.home].debtor
+            excess = self.excess_of(payment, debtor) - payment.from_credit
+            borne = max(0, min(amount, excess, self.credit(debtor)))
+            payment.from_credit += borne
+            self.refunds_from_credit[debtor] = self.refunds_from_credit.get(debtor, 0) + borne
+            self.refunds_from_revenue += amount - borne
+        elif payment.refunded == payment.stroops:
+            payment.state, payment.is_ignored_by_hand = "IGNORED", False
 
     def settle(self) -> None:
         """Move every invoice to where its money puts it."""

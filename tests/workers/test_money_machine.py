@@ -29,6 +29,8 @@ from portal.domain.merchants.models import Merchant, Wallet
 from portal.domain.payments import credit, decisions, external, service
 from portal.domain.payments.decisions import BookedElsewhere, Part
 from portal.domain.payments.models import Payment
+from portal.domain.refunds import service as refunds
+from portal.domain.refunds.rules import Memo
 from portal.extensions import db
 from portal.flows.mirror_log import check_mirror
 from portal.flows.verify_ledger import verify_ledger
@@ -230,10 +232,11 @@ class MoneyMachine(RuleBasedStateMachine):
         if not open_names or payment.home == "never":
             return
         names = data.draw(st.lists(st.sampled_from(open_names), min_size=1, max_size=2, unique=True))
-        if len(names) > payment.stroops:
+        left = payment.stroops - payment.refunded
+        if len(names) > left:
             return
-        first = payment.stroops if len(names) == 1 else data.draw(st.integers(1, payment.stroops - 1))
-        amounts = [first, payment.stroops - first][: len(names)]
+        first = left if len(names) == 1 else data.draw(st.integers(1, left - 1))
+        amounts = [first, left - first][: len(names)]
         parts = [
             Part(self.ids[name], from_stroops(amount)) for name, amount in zip(names, amounts, strict=True)
         ]
@@ -251,7 +254,7 @@ class MoneyMachine(RuleBasedStateMachine):
             payment.parts[name] = (allocated, amount - allocated)
             self.model.settle()
         payment.state = "CONFIRMED"
-        payment.is_settled_by_hand = True
+        payment.is_settled_by_hand, payment.first = True, names[0]
 
     @precondition(lambda self: self._matched())
     @rule(data=st.data())
@@ -264,13 +267,14 @@ class MoneyMachine(RuleBasedStateMachine):
             owed[debtor] = owed.get(debtor, 0) + excess
         is_spent = any(self.model.credit(debtor) < excess for debtor, excess in owed.items())
         arguments = {"payment_id": self.payment_ids[chosen], "desk": self._desk()}
-        if payment.moved or is_spent:
+        if payment.moved or payment.refunded or is_spent:
             with pytest.raises(BookedElsewhere):
                 decide(self.shop, decisions.unmatch, **arguments)
             return
         decide(self.shop, decisions.unmatch, **arguments)
         self._take_parts(payment)
         payment.state, payment.parts, payment.is_settled_by_hand = "UNMATCHED", {}, False
+        payment.first = ""
 
     @precondition(lambda self: self._with_state("UNMATCHED"))
     @rule(data=st.data())
@@ -338,8 +342,14 @@ class MoneyMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(self._movable()))
         expected = self.model.invoices[name]
         arguments = {"invoice_id": self.ids[name], "desk": self._desk()}
-        if expected.external:
-            with pytest.raises(credit.InvoiceHasExternalPayments):
+        holding = [
+            each
+            for each in self.model.payments.values()
+            if each in self.model.automatic(name)
+            or (each.parts.get(name, (0, 0))[0] and name not in each.moved)
+        ]
+        if expected.external or any(each.refunded and each.state == "CONFIRMED" for each in holding):
+            with pytest.raises((credit.InvoiceHasExternalPayments, BookedElsewhere)):
                 decide(self.shop, credit.move_to_credit, **arguments)
             return
         decide(self.shop, credit.move_to_credit, **arguments)
@@ -354,6 +364,25 @@ class MoneyMachine(RuleBasedStateMachine):
             ):
                 payment.moved[name] = payment.parts[name][0]
         expected.fixed = expected.applied = 0
+
+    @precondition(lambda self: self._refundable())
+    @rule(data=st.data(), share=st.integers(1, 3))
+    def refund(self, data, share):
+        chosen = data.draw(st.sampled_from(self._refundable()))
+        payment = self.model.payments[chosen]
+        amount = max(1, (payment.stroops - payment.refunded) // share)
+        self.minute += 1
+        given = {"desk": self._desk(), "payment_id": self.payment_ids[chosen]}
+        made = decide(
+            self.shop, refunds.create, amount=from_stroops(amount), reason="sent twice", memo=Memo(), **given
+        )
+        some = next(iter(self.ids))
+        transfer = self._transfer(some, amount, "nameless")
+        back = replace(transfer.credits[0], source=self.shop.wallet, destination=made.destination)
+        sent = replace(transfer, credits=(back,))
+        outcome = decide(self.shop, refunds.settle, refund_id=made.id, transaction=sent, desk=self._desk())
+        assert outcome.is_new, outcome
+        self.model.refund(payment, amount)
 
     # What must hold after every step.
 
@@ -448,6 +477,14 @@ class MoneyMachine(RuleBasedStateMachine):
     def _with_state(self, *states):
         return [name for name, each in self.model.payments.items() if each.state in states]
 
+    def _refundable(self):
+        return [
+            name
+            for name in self._with_state("CONFIRMED", "UNMATCHED")
+            if self.model.payments[name].refunded < self.model.payments[name].stroops
+            and self.model.payments[name].home != "never"
+        ]
+
     def _matched(self):
         return [name for name in self._with_state("CONFIRMED") if self.model.payments[name].parts]
 
@@ -461,7 +498,7 @@ class MoneyMachine(RuleBasedStateMachine):
         fitting = [
             name
             for name in self._with_state("CONFIRMED", "UNMATCHED", "IGNORED")
-            if self.model.payments[name].stroops == stroops
+            if self.model.payments[name].stroops == stroops and not self.model.payments[name].refunded
         ]
         return max(fitting, key=lambda name: self.model.payments[name].closed, default=None)
 

@@ -12,7 +12,7 @@ from portal.domain.ledger import queries as ledger
 from portal.domain.ledger import rules as postings
 from portal.domain.merchants.models import Merchant
 from portal.domain.payments.booking import Desk, live_allocations
-from portal.domain.payments.decisions import lock_accounts, lock_payment
+from portal.domain.payments.decisions import BookedElsewhere, lock_accounts, lock_payment
 from portal.domain.payments.models import Allocation
 from portal.domain.payments.settlement import Account, Change, announce, policy_of, resettle
 from portal.kernel.errors import Conflict, Invalid
@@ -43,6 +43,14 @@ def credit_of(*, merchant_id: UUID, network: str, debtor_id: UUID, asset: str) -
     return -ledger.balance(
         merchant_id=merchant_id, network=network, kind="client_credit", asset=asset, owner_id=debtor_id
     )
+
+
+def credits_of(*, merchant_id: UUID, network: str, debtor_id: UUID) -> dict[str, Decimal]:
+    """Return a client's credit by asset, assets without any left out; below zero it owes."""
+    held = ledger.balances_of_owner(
+        merchant_id=merchant_id, network=network, kind="client_credit", owner_id=debtor_id
+    )
+    return {asset: -balance for asset, balance in held.items()}
 
 
 def apply_credit(
@@ -81,6 +89,7 @@ def move_to_credit(*, merchant: Merchant, desk: Desk, invoice_id: UUID) -> Decim
 
     :raises InvoiceNotPayable: for a paid or cancelled invoice, and where there is nothing to move.
     :raises InvoiceHasExternalPayments: while cash is recorded for it: credit is money on the network.
+    :raises BookedElsewhere: when one of its payments was refunded: the client would have the money twice.
     """
     account = lock_accounts(desk, [invoice_id])[invoice_id]
     invoice = account.invoice
@@ -124,6 +133,8 @@ def check_amount(amount: Decimal, rest: Decimal) -> None:
 
 def _move(desk: Desk, invoice: Invoice, allocation: Allocation) -> None:
     payment, transaction = lock_payment(desk, allocation.source_id)
+    if payment.refunded > 0 or payment.refund_reserved > 0:
+        raise BookedElsewhere("A payment of this invoice was refunded, or a refund is under way.")
     lines = postings.reversed_postings(
         postings.credit_postings(debtor_id=debtor_of(invoice), amount=allocation.amount)
     )
