@@ -336,10 +336,10 @@ def test_of_two_watchers_one_leads_until_it_is_killed(desk, sandbox, payer, tmp_
     shop = open_shop(sandbox)
     first, second = (watch_in_a_process(desk, tmp_path / f"{name}.log") for name in ("first", "second"))
     try:
-        assert wait_for(lambda: count(desk, HELD) == 1, seconds=20)
+        assert wait_for(lambda: count(desk, HELD) == 1)
         leader_paid = make_invoice(shop, now=now())
         pay(sandbox, payer, leader_paid)
-        assert wait_for(lambda: status_of(leader_paid) == "PAID", seconds=20)
+        assert wait_for(lambda: status_of(leader_paid) == "PAID")
         leader, follower = (first, second) if leads(desk, "first") else (second, first)
         invoice = make_invoice(shop, now=now())
 
@@ -347,7 +347,7 @@ def test_of_two_watchers_one_leads_until_it_is_killed(desk, sandbox, payer, tmp_
         leader.wait()
         pay(sandbox, payer, invoice)
 
-        assert wait_for(lambda: status_of(invoice) == "PAID", seconds=20), follower.args
+        assert wait_for(lambda: status_of(invoice) == "PAID"), follower.args
         assert count(desk, HELD) == 1
         assert follower.poll() is None
     finally:
