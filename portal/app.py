@@ -105,10 +105,11 @@ def _register_web(app: Flask) -> None:
     from portal.web.headers import init_headers
     from portal.web.health.views import bp as health
     from portal.web.home.views import bp as home
-    from portal.web.invoices.receiving import bp as invoices
+    from portal.web.invoices.crediting import bp as invoices
     from portal.web.metrics import init_metrics
     from portal.web.navigation import init_navigation
-    from portal.web.payments.views import bp as payments
+    from portal.web.payments.deciding import bp as payments
+    from portal.web.refunds.views import bp as refunds
     from portal.web.settings.views import bp as settings
 
     # Headers first: they name the request before anything may refuse it.
@@ -130,7 +131,7 @@ def _register_web(app: Flask) -> None:
     app.register_blueprint(auth)
     app.register_blueprint(settings)
     app.register_blueprint(developers)
-    for pages in (home, invoices, clients, payments, balances):
+    for pages in (home, invoices, clients, payments, refunds, balances):
         app.register_blueprint(pages)
     init_api(app)
     check_every_route_is_marked(app)

@@ -184,12 +184,12 @@ def has_reversed(*, merchant_id: UUID, network: str) -> bool:
     return bool(db.session.scalar(select(mine.where(IS_REVERSED).exists())))
 
 
-def timeline(*, merchant_id: UUID, invoice_id: UUID) -> Sequence[Event]:
-    """Return what happened to the invoice, newest first."""
+def timeline(*, merchant_id: UUID, aggregate_ids: Sequence[UUID]) -> Sequence[Event]:
+    """Return what happened to an invoice and to what else is named, newest first."""
     statement = (
         tenant(Event, merchant_id)
-        .where(Event.aggregate_id == invoice_id)
-        .order_by(Event.version.desc())
+        .where(Event.aggregate_id.in_(aggregate_ids))
+        .order_by(Event.occurred_at.desc(), Event.version.desc(), Event.id.desc())
         .limit(TIMELINE_MAX)
     )
     return db.session.scalars(statement).all()

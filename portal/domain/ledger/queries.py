@@ -16,6 +16,8 @@ from portal.extensions import db
 from portal.kernel.errors import NotFound
 from portal.kernel.money import ZERO
 
+ASSETS_MAX = 100
+
 
 class JournalNotFound(NotFound):
     code = "journal_not_found"
@@ -105,6 +107,25 @@ def balance(*, merchant_id: UUID, network: str, kind: str, asset: str, owner_id:
         AccountBalance.merchant_id == merchant_id, AccountBalance.account_id == wanted
     )
     return db.session.scalar(statement) or ZERO
+
+
+def balances_of_owner(*, merchant_id: UUID, network: str, kind: str, owner_id: UUID) -> dict[str, Decimal]:
+    """Return debits minus credits of one owner's accounts of a kind, by asset, those at zero left out."""
+    statement = (
+        select(LedgerAccount.asset, AccountBalance.balance)
+        .join(AccountBalance, AccountBalance.account_id == LedgerAccount.id)
+        .where(
+            LedgerAccount.merchant_id == merchant_id,
+            LedgerAccount.network == network,
+            LedgerAccount.kind == kind,
+            LedgerAccount.owner_id == owner_id,
+            AccountBalance.merchant_id == merchant_id,
+            AccountBalance.balance != 0,
+        )
+        .order_by(LedgerAccount.asset)
+        .limit(ASSETS_MAX)
+    )
+    return {row[0]: row[1] for row in db.session.execute(statement)}
 
 
 def list_trial_balance(*, merchant_id: UUID, network: str) -> list[AccountLine]:

@@ -10,6 +10,7 @@ from portal.domain.clients import queries, service
 from portal.domain.clients.rules import SEARCH_MIN_CHARACTERS
 from portal.domain.invoices import figures
 from portal.domain.invoices import queries as invoices
+from portal.domain.payments import credit
 from portal.kernel.clock import utc_now
 from portal.kernel.refs import from_ref, to_ref
 from portal.web.access import merchant_required, user
@@ -79,6 +80,7 @@ def show(ref: str) -> ResponseReturnValue:
         client=client,
         ref=ref,
         figures=figures.client_figures(**scope, client_id=client_id),
+        credits=credit.credits_of(**scope, debtor_id=client_id),
         invoices=page.invoices,
         has_more=page.next_after is not None,
         may_write=user().may("seller"),

@@ -1,7 +1,6 @@
 """Writing and changing drafts: one form, with totals that the server computes."""
 
 import copy
-import secrets
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from portal.db import run_transaction
 from portal.domain.clients import queries as clients
 from portal.domain.clients import service as client_service
-from portal.domain.idempotency.rules import Attempt, KeptAnswer, hash_of_body
+from portal.domain.idempotency.rules import KeptAnswer
 from portal.domain.invoices import queries, rules, service
 from portal.domain.merchants import queries as merchants
 from portal.flows.issue_invoice import WalletMissing, WalletNotReady, create_invoice, issue_invoice
@@ -24,10 +23,10 @@ from portal.web.access import merchant_required, user
 from portal.web.filters import short_hash, zone
 from portal.web.invoices.forms import NEW_CLIENT, OTHER_ASSET, InvoiceForm, Parsed, choice_of
 from portal.web.invoices.views import bp
+from portal.web.repeats import attempt_of, once_text
 
 __all__ = ["bp"]
 
-ONCE_MAX = 64
 REFUSALS = (WalletMissing, WalletNotReady, client_service.ClientExists, clients.ClientNotFound)
 
 
@@ -132,7 +131,7 @@ def _create(*, issue: bool) -> ResponseReturnValue:
         )  # fmt: skip
 
     try:
-        outcome = answer_once(_attempt(), effect, now=now, asks_network=issue)
+        outcome = answer_once(attempt_of("/invoices/new"), effect, now=now, asks_network=issue)
     except REFUSALS as refusal:
         return _refused(form, refusal)
     if not outcome.replayed:
@@ -174,16 +173,6 @@ def _client_of(merchant_id: UUID, parsed: Parsed) -> Any:
     return None if client_id is None else clients.get(merchant_id=merchant_id, client_id=client_id)
 
 
-def _attempt() -> Attempt | None:
-    """Return what makes a form that is sent twice one request: its own random text and all that was typed."""
-    once = request.form.get("once", "")[:ONCE_MAX]
-    typed = sorted((name, value) for name, value in request.form.items() if name != "csrf_token")
-    if not once or not once.isascii() or not once.isprintable():
-        return None
-    body_hash = hash_of_body([request.path, typed])
-    return Attempt(user().merchant_id, user().network, "page:/invoices/new", f"{once}-{body_hash}", body_hash)
-
-
 def _answer(invoice_id: UUID) -> KeptAnswer:
     return KeptAnswer(303, b"", {"Invoice": to_ref("inv", invoice_id)})
 
@@ -211,7 +200,7 @@ def _form_page(form: InvoiceForm, *, ref: str | None = None, status: int = 200) 
         "invoices/form.html",
         form=form,
         ref=ref,
-        once=request.form.get("once", "")[:ONCE_MAX] or secrets.token_urlsafe(16),
+        once=once_text(),
         clients=_client_choices(merchant_id, form["client"].value),
         new_client=NEW_CLIENT,
         assets=_asset_choices(merchant_id, form["asset"].value),

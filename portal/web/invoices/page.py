@@ -5,10 +5,15 @@ from typing import Any
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
+from portal.domain.invoices.documents import plain
+from portal.kernel.errors import TagihError
 from portal.kernel.refs import from_ref
 from portal.web.access import user
+from portal.web.errors import status_of
+from portal.web.forms import Form
 from portal.web.invoices.detail import detail_of
-from portal.web.invoices.receiving_forms import HashForm
+from portal.web.invoices.receiving_forms import CreditForm, ExternalForm, HashForm, note
+from portal.web.repeats import once_text
 
 
 def invoice_page(ref: str, *, status: int = 200, **sent: Any) -> ResponseReturnValue:
@@ -16,9 +21,25 @@ def invoice_page(ref: str, *, status: int = 200, **sent: Any) -> ResponseReturnV
 
     :raises InvoiceNotFound: for another merchant's.
     """
-    detail = detail_of(merchant_id=user().merchant_id, invoice_id=from_ref("inv", ref))
-    forms: dict[str, Any] = {"hash_form": sent.pop("hash_form", None) or HashForm(formdata=None)}
+    someone = user()
+    detail = detail_of(merchant_id=someone.merchant_id, invoice_id=from_ref("inv", ref))
+    offered = plain(min(detail["due"], max(detail["credit"], 0)))
     html = render_template(
-        "invoices/show.html", ref=ref, may_write=user().may("seller"), **detail, **forms, **sent
+        "invoices/show.html",
+        ref=ref,
+        may_write=someone.may("seller"),
+        may_settle=someone.may("admin"),
+        once=once_text(),
+        hash_form=sent.get("hash_form") or HashForm(formdata=None),
+        external_form=sent.get("external_form") or ExternalForm.of(detail["due"]),
+        credit_form=sent.get("credit_form") or CreditForm(formdata=None, amount=offered),
+        refusal=sent.get("refusal"),
+        **detail,
     )
     return html, status
+
+
+def refused_page(ref: str, form: Form, refusal: TagihError, **sent: Any) -> ResponseReturnValue:
+    """Render the invoice with what the domain refused, beside the field or above the form that it is about."""
+    note(form, refusal)
+    return invoice_page(ref, status=status_of(refusal), **sent)

@@ -15,6 +15,7 @@ from portal.domain.invoices.announcements import WrittenInvoice
 from portal.domain.invoices.documents import plain, settlement_of
 from portal.domain.invoices.rules import InvoiceStatus
 from portal.domain.merchants import queries as merchants
+from portal.domain.payments import external
 from portal.flows.issue_invoice import issue_invoice
 from portal.kernel.clock import utc_now
 from portal.kernel.errors import Conflict
@@ -95,7 +96,9 @@ def ask_cancel(ref: str) -> ResponseReturnValue:
     invoice = queries.get(merchant_id=user().merchant_id, invoice_id=from_ref("inv", ref))
     if invoice.status != InvoiceStatus.PENDING:
         return redirect(url_for("invoices.show", ref=ref), 303)
-    return render_template("invoices/cancel.html", invoice=invoice, ref=ref)
+    by_hand = external.list_external(merchant_id=user().merchant_id, invoice_id=invoice.id)
+    has_external = any(counts for _, counts in by_hand)
+    return render_template("invoices/cancel.html", invoice=invoice, ref=ref, has_external=has_external)
 
 
 @bp.post("/invoices/<ref>/cancel")

@@ -1,27 +1,6 @@
-"""What happened to an invoice, in words: timeline, flags, and why a submitted hash was refused."""
+"""What an invoice's flags mean and why money or a submitted hash was not credited, in words."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-
-from portal.domain.events.models import Event
-from portal.domain.payments.models import Submission
-from portal.kernel.assets import asset_code
-from portal.kernel.money import display
-from portal.web.filters import short_hash
-
-EVENT_WORDS = {
-    "invoice.created": "Draft written",
-    "invoice.updated": "Changed",
-    "invoice.issued": "Issued",
-    "invoice.partially_paid": "Partly paid",
-    "invoice.paid": "Paid in full",
-    "invoice.overpaid": "More was paid than due",
-    "invoice.expired": "Expired unpaid",
-    "invoice.cancelled": "Cancelled",
-}
-TONES = {"invoice.partially_paid": "on", "invoice.paid": "paid", "invoice.overpaid": "paid"}
+from collections.abc import Sequence
 
 # What each flag means for the person who reads the page.
 FLAG_WORDS = {
@@ -34,22 +13,23 @@ FLAG_WORDS = {
     "late": (
         "info",
         "Paid late",
-        "A payment arrived after the invoice had expired and was accepted by your policy.",
+        "A payment arrived after the invoice had expired. It counts, because you accept late payments.",
     ),
     "short": (
         "info",
         "Slightly short",
-        "The last payment was a little short, within your tolerance, and was accepted.",
+        "The last payment was a little short. The rest was within your tolerance and is waived.",
     ),
     "overpaid": (
         "warning",
         "More was paid than due",
-        "The excess is kept as credit of the client; you may refund it from your wallet.",
+        "The excess is credit of the client: use it for another invoice of theirs, or send it back.",
     ),
     "duplicate": (
         "warning",
         "Paid twice",
-        "Another payment came in after the invoice was paid. All of it is credit of the client.",
+        "Another payment came in after the invoice was paid. All of it is credit of the client: use it for another"
+        " invoice of theirs, or send it back.",
     ),
     "own_wallet": (
         "info",
@@ -59,8 +39,15 @@ FLAG_WORDS = {
     "reversed": (
         "danger",
         "A payment was taken back",
-        "The issuer of the asset clawed a payment back; the books show what is left.",
+        "This invoice had been paid, but money was taken off it since: its issuer clawed it back, or somebody undid a"
+        " payment. It can be paid again with the same link and reference. The timeline says what happened.",
     ),
+}
+# Credit belongs to a client; where nobody is named there is no other invoice that it could pay.
+WITHOUT_CLIENT = {
+    "overpaid": "This invoice names no client, so the excess cannot pay another invoice. Send it back.",
+    "duplicate": "Another payment came in after the invoice was paid. This invoice names no client, so the money cannot"
+    " pay another invoice. Send it back.",
 }
 
 CODE_WORDS = {
@@ -79,21 +66,10 @@ CODE_WORDS = {
     "invoice_cancelled": "the invoice was cancelled before it arrived",
     "late": "it arrived after the invoice expired, and your policy leaves late money to you",
     "not_a_payment": "it moves no money to an account",
+    "refunded": "it was sent back to its payer",
     "link_over_capacity": "the payment link had no uses left",
+    "clawback": "the issuer of the asset took it back",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One line of a timeline, in the shape that the macro takes."""
-
-    text: str
-    at: datetime
-    tone: str = ""
-    note: str = ""
-
-    def __iter__(self) -> Iterator[object]:
-        return iter((self.text, self.at, self.tone, self.note))
 
 
 def reason_words(code: str | None) -> str:
@@ -101,46 +77,12 @@ def reason_words(code: str | None) -> str:
     return CODE_WORDS.get(code or "", (code or "unknown").replace("_", " "))
 
 
-def flag_words(flags: Sequence[str]) -> list[tuple[str, str, str]]:
-    return [FLAG_WORDS[flag] for flag in flags if flag in FLAG_WORDS]
-
-
-def timeline_of(events: Sequence[Event], submissions: Sequence[Submission]) -> list[Moment]:
-    """Return what happened, newest first; `events` come newest first too."""
-    moments = [_event(event, older) for event, older in zip(events, [*events[1:], None], strict=True)]
-    moments += [_submission(each) for each in submissions]
-    return sorted(moments, key=lambda moment: moment.at, reverse=True)
-
-
-def _event(event: Event, older: Event | None) -> Moment:
-    text = EVENT_WORDS.get(event.type, event.type.partition(".")[2].replace("_", " ").capitalize())
-    return Moment(text, event.occurred_at, TONES.get(event.type, ""), _note(event, older))
-
-
-def _note(event: Event, older: Event | None) -> str:
-    """Say how much came in with an event: the difference to the one before it."""
-    now = event.payload
-    if event.type == "invoice.issued":
-        return f"Number {now['number']}" if now.get("number") else ""
-    if older is None or event.type not in TONES:
-        return ""
-    code = asset_code(str(now["asset"]))
-    if event.type == "invoice.overpaid":
-        # The event before it carries the same excess already: one payment makes both.
-        return f"{display(Decimal(str(now['overpaid_by'])))} {code} in excess in all"
-    gained = Decimal(str(now["amount_received"])) - Decimal(str(older.payload["amount_received"]))
-    return f"{display(gained)} {code} credited" if gained > 0 else ""
-
-
-def _submission(submission: Submission) -> Moment:
-    words = {
-        "CHECKING": ("A transaction was submitted, we are checking it", "on"),
-        "ACCEPTED": ("A submitted transaction was accepted", "on"),
-        "REJECTED": ("A submitted transaction was refused", ""),
-        "NOT_FOUND": ("A submitted transaction never reached the network", ""),
-    }
-    text, tone = words[submission.state]
-    note = short_hash(submission.transaction_hash)
-    if submission.state == "REJECTED":
-        note += f": {reason_words(submission.code)}"
-    return Moment(text, submission.created_at, tone, note)
+def flag_words(flags: Sequence[str], *, has_client: bool) -> list[tuple[str, str, str]]:
+    """Return (kind, title, text) of each flag; a second payment says all that the excess would say again."""
+    found = []
+    for flag in flags:
+        if flag not in FLAG_WORDS or (flag == "overpaid" and "duplicate" in flags):
+            continue
+        kind, title, text = FLAG_WORDS[flag]
+        found.append((kind, title, text if has_client else WITHOUT_CLIENT.get(flag, text)))
+    return found
