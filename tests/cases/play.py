@@ -1,8 +1,9 @@
 """Play a case through an entry, or past the watcher, and hold what is left against its table."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
+import pytest
 from flask import Flask
 from sqlalchemy import select
 
@@ -15,17 +16,33 @@ from portal.flows.verify_ledger import verify_ledger
 from portal.kernel.chain import ChainContradiction, ChainUnavailable
 from portal.kernel.clock import utc_now
 from portal.kernel.money import ZERO, format_units, settlement_for
+from portal.workers import verify_submissions
 from portal.workers.watch_payments import Watcher
 from tests.cases.entries import Heard
 from tests.cases.scene import Bill, Premises, Scene, Stage
 from tests.cases.served import PASSPHRASE
 from tests.cases.signing import Signed
-from tests.cases.table import ACCEPTED, PAID, Answer, Case, Left, Money, Told, confirmed
+from tests.cases.table import (
+    ACCEPTED,
+    AGAIN,
+    PAID,
+    UNTOUCHED,
+    WAITS,
+    Answer,
+    Case,
+    Left,
+    Money,
+    Told,
+    confirmed,
+)
 from tests.cases.unusable import TIMEOUT_SECONDS
 from tests.support.builders import NETWORK
 
 # The first second look at a parked record, and a little.
 PARKED_SECONDS = 61
+# The door of a source that asked for patience (429) is open again by then.
+LOOK_AFTER = timedelta(seconds=20)
+BATCHES_MAX = 100
 
 
 class Entry(Protocol):
@@ -50,6 +67,34 @@ def play(case: Case, stage: Stage, entry: Entry) -> None:
         bill, text = claims[-1]
         _compare(entry.claim(bill.owner, bill, text), ACCEPTED)
         _check_books(stage, scene, told, (confirmed(),), PAID)
+
+
+def wait_out(case: Case, stage: Stage, entry: Entry, worker: Flask) -> None:
+    """Claim while the network is of no use, and let the worker settle it once it answers as it should."""
+    scene, told = _raise_curtain(case, stage)
+    stage.listing.show(told.signed[-1], listed=False)
+    _garble(stage, told, listed=False)
+    for app in (stage.app, worker):
+        ask_anew(app, stage)
+    [signed] = told.signed
+    _compare(entry.claim(scene.bill.owner, scene.bill, signed.hash), WAITS)
+    _verify(worker, utc_now() + LOOK_AFTER)
+    _check_books(stage, scene, told, (), UNTOUCHED)
+    _heal(stage, told, listed=False)
+    ask_anew(worker, stage)
+    _verify(worker, utc_now() + 2 * LOOK_AFTER)
+    _check_books(stage, scene, told, (confirmed(),), PAID)
+    ask_anew(stage.app, stage)
+    _compare(entry.claim(scene.bill.owner, scene.bill, signed.hash), AGAIN)
+
+
+def _verify(worker: Flask, now: datetime) -> None:
+    """Let the worker look for everything that is due, also what other cases left behind."""
+    with worker.app_context():
+        for _ in range(BATCHES_MAX):
+            if verify_submissions.run_once(now, network=NETWORK) == 0:
+                return
+    pytest.fail("the worker comes to no end")
 
 
 def watch(case: Case, stage: Stage, mode: str) -> None:

@@ -9,7 +9,7 @@ from portal.extensions import db
 from tests.cases.play import look, watch
 from tests.cases.scene import Scene
 from tests.cases.table import HONEST, HOSTILE, Terms
-from tests.cases.test_entries import CASES, a_third_of, each
+from tests.cases.test_entries import CASES, a_part_of, each
 
 SEEN = [case for case in CASES if case.is_seen]
 
@@ -19,7 +19,7 @@ def test_by_the_stream_of_the_network(case, watched):
     watch(case, watched, "network")
 
 
-@a_third_of([case for case in SEEN if case.name in {*HOSTILE, *HONEST}], 2)
+@a_part_of([case for case in SEEN if case.name in {*HOSTILE, *HONEST}], 2)
 def test_by_the_list_of_the_wallet(case, watched):
     watch(case, watched, "accounts")
 
