@@ -150,19 +150,3 @@ def test_dead_outbox_rows_are_listed_retried_and_discarded(command, flask):
     assert retried.stdout == "1 rows will be tried again\n"
     assert discarded.stdout == "1 rows discarded\n"
     assert states == {"PENDING": None, "DISCARDED": "never needed"}
-
-
-def test_payments_explain_prints_the_rules_by_either_hash(command, flask):
-    assert command(cli.seed, "--demo").exit_code == 0
-    with psycopg.connect(flask.environment["DATABASE_WORKER_URL"]) as connection:
-        [name] = connection.execute(
-            "SELECT h.hash FROM chain_transaction_hashes h JOIN payments p USING (transaction_id)"
-            " WHERE p.status = 'UNMATCHED' LIMIT 1"
-        ).fetchone()
-
-    ran = command(cli.payments, "explain", name.upper())
-
-    told = json.loads(ran.stdout)
-    assert (told["status"], told["reason"]) == ("UNMATCHED", "no_reference")
-    assert {rule["code"]: rule["ok"] for rule in told["rules"]}["reference"] is False
-    assert command(cli.payments, "explain", "f" * 64).exit_code == 1

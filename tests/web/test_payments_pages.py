@@ -53,7 +53,7 @@ class TestPage:
 
         page = owner.get(f"/payments/{payment_ref}")
 
-        assert "Why it counts" in page and f"/invoices/{invoice_ref}" in page
+        assert "Why is this paid?" in page and f"/invoices/{invoice_ref}" in page
         assert "The network accepted the transaction" in page and PAYER in page
         assert "90 received, 90 allocated, 0 in excess" in page
 

@@ -9,14 +9,16 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 
 from portal.db import tenant
-from portal.domain.payments.models import Payment, Submission
+from portal.domain.payments.models import Allocation, Payment, Submission
 from portal.extensions import db
+from portal.kernel.money import ZERO, from_stroops
 
 # A credit is recorded after its ledger closed, so reading by the indexed `created_at` from a little earlier
 # misses none; the validators' clocks may run ahead of ours by less than this.
 CLOCK_SLACK = timedelta(minutes=10)
 ROWS_MAX = 5_000
 SUBMISSIONS_SHOWN_MAX = 20
+COUNT_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,53 @@ class AssetSum:
     asset: str
     payments: int
     amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a payment's money is, in units of its asset; every field but `forgiven` adds up to its amount.
+
+    `forgiven` is what invoices lacked and a tolerance closed, so it is nothing of the payment.
+    """
+
+    invoices: dict[UUID, Decimal]
+    credit: Decimal = ZERO
+    unmatched: Decimal = ZERO
+    sent_back: Decimal = ZERO
+    taken_back: Decimal = ZERO
+    unbooked: Decimal = ZERO
+    forgiven: Decimal = ZERO
+
+    @property
+    def allocated(self) -> Decimal:
+        return sum(self.invoices.values(), ZERO)
+
+
+def whereabouts(payment: Payment, allocations: Sequence[Allocation]) -> Whereabouts:
+    """Return where the money went by its `allocations`, those taken back included.
+
+    What was sent back after it had gone to an invoice or to credit is not taken off here: such a refund is a
+    fact of its own.
+    """
+    invoices: dict[UUID, Decimal] = {}
+    for each in allocations:
+        if each.source == "payment":
+            invoices[each.invoice_id] = invoices.get(each.invoice_id, ZERO) + each.amount
+    invoices = {invoice_id: amount for invoice_id, amount in invoices.items() if amount}
+    forgiven = sum((each.amount for each in allocations if each.source == "rounding"), ZERO)
+    if payment.status == "REVERSED":
+        return Whereabouts({}, taken_back=payment.amount)
+    if payment.reason == "self_payment":
+        return Whereabouts({}, unbooked=payment.amount)
+    if payment.status != "CONFIRMED":
+        return Whereabouts({}, unmatched=payment.amount - payment.refunded, sent_back=payment.refunded)
+    given = payment.amount
+    parts = [] if payment.decision is None else payment.decision.get("parts", [])
+    if parts:
+        # A person gave away what a refund had left.
+        given = from_stroops(sum(part["allocated_stroops"] + part["excess_stroops"] for part in parts))
+    credit = given - sum(invoices.values(), ZERO)
+    return Whereabouts(invoices, credit=credit, sent_back=payment.amount - given, forgiven=forgiven)
 
 
 def received_per_day(
@@ -113,6 +162,29 @@ def dust_sums(*, merchant_id: UUID, network: str) -> list[AssetSum]:
         .limit(100)
     )
     return [AssetSum(*row) for row in db.session.execute(statement)]
+
+
+def count_waiting(*, merchant_id: UUID, network: str) -> tuple[int, int]:
+    """Return how much unmatched money is to be looked at and how much to be refunded, each up to 100."""
+    is_due = Payment.flags.contains(["refund_due"])
+    waiting = (
+        select(is_due.label("is_due"))
+        .where(
+            Payment.merchant_id == merchant_id,
+            Payment.network == network,
+            Payment.status == "UNMATCHED",
+            ~Payment.flags.contains(["dust"]),
+        )
+        .order_by(Payment.created_at.desc())
+        .limit(COUNT_MAX)
+        .subquery()
+    )
+    row = db.session.execute(
+        select(func.count().filter(~waiting.c.is_due), func.count().filter(waiting.c.is_due)).select_from(
+            waiting
+        )
+    ).one()
+    return row[0], row[1]
 
 
 def list_submissions(
