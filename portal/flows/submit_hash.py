@@ -78,10 +78,11 @@ def retry_submission(*, merchant_id: UUID, submission_id: UUID, now: datetime) -
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one look-up came to; nothing found and not absent means that the source gave no usable answer."""
+    """What one look-up came to; nothing found, not absent and no outage means that the source contradicted itself."""
 
     found: ObservedTransaction | None = None
     is_absent: bool = False
+    is_outage: bool = False
     not_before: datetime | None = None
 
 
@@ -93,7 +94,8 @@ def _look_up(transaction_hash: str, now: datetime) -> _Look:
             return _Look(found, is_absent=found is None)
     except ChainUnavailable as outage:
         seconds = outage.retry_after_seconds
-        return _Look(not_before=None if seconds is None else now + timedelta(seconds=seconds))
+        not_before = None if seconds is None else now + timedelta(seconds=seconds)
+        return _Look(is_outage=True, not_before=not_before)
     except ChainContradiction:
         # An answer that contradicts its envelope proves nothing either way: look again later.
         return _Look()
@@ -135,7 +137,13 @@ def _wait(claim: dict[str, Any], look: _Look, now: datetime) -> Answer:
         return Answer(200, submission)
     if submission.state == "REJECTED":
         return Answer(409 if submission.code == "hash_used" else 422, submission)
-    return submissions.postpone(submission, now=now, not_before=look.not_before, is_absent=look.is_absent)
+    return submissions.postpone(
+        submission,
+        now=now,
+        is_absent=look.is_absent,
+        is_outage=look.is_outage,
+        not_before=look.not_before,
+    )
 
 
 def _record(claim: dict[str, Any], found: ObservedTransaction, now: datetime) -> Answer:

@@ -43,7 +43,8 @@ from tests.workers.test_watcher import open_shop
 ROUND_SECONDS = 0.2
 DUE, STRAY = Decimal("1.0000000"), Decimal("0.5000000")
 DELIVERED = "SELECT count(*) FROM outbox WHERE state = 'DONE'"
-TILLS = 3
+TILLS = 4
+ANSWERS_BEFORE_KILL = 8
 REPEAT_SECONDS = 0.2
 ANSWER_SECONDS = 10
 PATIENCE_SECONDS = 60
@@ -227,11 +228,10 @@ def kill_web(desk, sandbox, portal, times: int, processes: int) -> None:
 
 def kill_and_start(portal, tills, processes: int) -> None:
     """Kill every web process at a moment nobody chose while it answers, and start them again."""
-    before = sum(len(till.posted) for till in tills)
-    assert wait_for(lambda: sum(len(till.posted) for till in tills) > before + 3), portal.log.read_text()[
-        -3000:
-    ]
-    time.sleep(secrets.randbelow(300) / 1000)
+    enough = sum(len(till.posted) for till in tills) + ANSWERS_BEFORE_KILL
+    busy = wait_for(lambda: sum(len(till.posted) for till in tills) >= enough)
+    assert busy, portal.log.read_text()[-3000:]
+    time.sleep(secrets.randbelow(600) / 1000)
     os.killpg(portal.web.pid, signal.SIGKILL)
     portal.web.wait()
     portal.start_web(processes=processes)

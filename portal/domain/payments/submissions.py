@@ -26,6 +26,9 @@ FIRST_DELAYS_SECONDS = (1, 2, 4, 8, 15, 30)
 MINUTELY_UNTIL = timedelta(minutes=16)
 LAST_DELAY = timedelta(minutes=10)
 GIVE_UP_AFTER = timedelta(hours=24)
+# After an outage it is a quarter of the claim's age, so that a paid invoice is seen soon after the recovery and
+# a long outage is no storm of looks.
+OUTAGE_DELAY_MIN, OUTAGE_DELAY_MAX = timedelta(seconds=1), timedelta(seconds=15)
 LEASE_SECONDS = 30
 
 
@@ -127,26 +130,41 @@ def settle(
 
 
 def postpone(
-    submission: Submission, *, now: datetime, is_absent: bool, not_before: datetime | None = None
+    submission: Submission,
+    *,
+    now: datetime,
+    is_absent: bool,
+    is_outage: bool = False,
+    not_before: datetime | None = None,
 ) -> Answer:
     """Leave a submission to a later attempt, or give up a day after it was made.
 
-    Only a network that answers and `is_absent` ends the wait, never an outage. `not_before` is when the source
-    said it may be asked again (429).
+    Only a network that answers and `is_absent` ends the wait. An outage says nothing about the transaction: it
+    counts as no attempt and the next look follows soon, at `not_before` when the source said it may be asked
+    again then (429).
     """
-    submission.attempts += 1
     submission.updated_at = now
     submission.lease_until = submission.lease_token = None
-    due = next_attempt_at(started_at=submission.started_at, attempts=submission.attempts, now=now)
+    if is_outage:
+        due: datetime | None = after_outage(started_at=submission.started_at, not_before=not_before, now=now)
+    else:
+        submission.attempts += 1
+        due = next_attempt_at(started_at=submission.started_at, attempts=submission.attempts, now=now)
     if due is None and is_absent:
         submission.state = "NOT_FOUND"
         db.session.flush()
         return Answer(200, submission)
     submission.state, submission.code = "CHECKING", None
-    due = due or now + LAST_DELAY
-    submission.next_attempt_at = due if not_before is None else max(due, not_before)
+    submission.next_attempt_at = due or now + LAST_DELAY
     db.session.flush()
     return Answer(202, submission)
+
+
+def after_outage(*, started_at: datetime, not_before: datetime | None, now: datetime) -> datetime:
+    """Return when to look again after the source gave no usable answer."""
+    if not_before is not None:
+        return max(not_before, now + OUTAGE_DELAY_MIN)
+    return now + min(OUTAGE_DELAY_MAX, max(OUTAGE_DELAY_MIN, (now - started_at) / 4))
 
 
 def next_attempt_at(*, started_at: datetime, attempts: int, now: datetime) -> datetime | None:
