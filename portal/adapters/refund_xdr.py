@@ -1,13 +1,11 @@
-"""The unsigned transaction of a refund, and the SEP-7 link that hands it to a wallet."""
+"""The unsigned transaction of a refund, for the merchant's wallet to sign."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from urllib.parse import quote, urlencode
 
 from portal.domain.payments.submissions import GIVE_UP_AFTER
 from portal.domain.refunds.rules import Memo
 from portal.domain.refunds.service import Envelope
-from portal.extensions import site
 from portal.kernel.assets import NATIVE
 from portal.kernel.money import format_units
 
@@ -16,8 +14,6 @@ FEE_STROOPS = 1000
 # With no end it could be sent after the refund was given up and made again, and the money would go out twice.
 # It ends before we stop looking for it.
 VALID_FOR = GIVE_UP_AFTER - timedelta(minutes=10)
-# Above this a phone's camera has trouble with the code; SEP-7 sets no limit.
-QR_CHARACTERS_MAX = 1200
 
 
 def build_refund(
@@ -46,18 +42,6 @@ def build_refund(
         _add_memo(builder, memo.kind, memo.text)
     envelope = builder.build()
     return Envelope(envelope.to_xdr(), envelope.hash_hex())
-
-
-def signing_uri(envelope_xdr: str, *, source: str, message: str) -> str:
-    """Return the SEP-7 request to sign and submit a transaction."""
-    parameters = {"xdr": envelope_xdr, "pubkey": source, "msg": message[:300]}
-    if site.network == "test":
-        parameters["network_passphrase"] = site.network_passphrase
-    return "web+stellar:tx?" + urlencode(parameters, quote_via=quote)
-
-
-def fits_code(uri: str) -> bool:
-    return len(uri) <= QR_CHARACTERS_MAX
 
 
 def _add_memo(builder: object, kind: str, text: str) -> None:

@@ -12,14 +12,14 @@ from uuid import UUID
 from flask import current_app
 
 from portal.adapters.chain import chain_source, look_up_place
-from portal.adapters.refund_xdr import build_refund
+from portal.adapters.refund_xdr import VALID_FOR, build_refund
 from portal.db import release, run_transaction
 from portal.domain.payments import queries as payments
 from portal.domain.payments.booking import Desk
 from portal.domain.refunds import queries, service
 from portal.domain.refunds.models import Refund
 from portal.domain.refunds.obstacles import check_memo, check_receiver, check_wallet, warning_for
-from portal.domain.refunds.rules import Memo, Refundable, check_refundable
+from portal.domain.refunds.rules import Memo, Refundable, RefundStatus, check_refundable
 from portal.domain.refunds.service import AmountTooLarge, Envelope
 from portal.kernel.chain import AccountState
 from portal.kernel.errors import Unavailable
@@ -27,6 +27,8 @@ from portal.kernel.money import to_stroops
 
 # A person waits for both accounts, 3 seconds at the most.
 LOOK_SECONDS = 1.5
+# Half of a prepared transaction's life: whoever gets the same one again has time to sign it.
+REUSED_FOR = VALID_FOR / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ def prepare_again(
     if not trip.is_known:
         raise Unavailable("The network does not answer right now. The refund stays as it is; try again soon.")
     _check(trip, is_confirmed=is_confirmed)
+    if _fits_still(refund, trip, now):
+        return refund
     envelope = _build(trip, now)
     assert envelope is not None, "both accounts are known"
     desk = Desk(merchant_id, network, now)
@@ -133,6 +137,18 @@ def cancel_refund(*, merchant_id: UUID, network: str, refund_id: UUID, now: date
     """Give a refund up that was not sent."""
     desk = Desk(merchant_id, network, now)
     return run_transaction(lambda: service.cancel(desk=desk, refund_id=refund_id))
+
+
+def _fits_still(refund: Refund, trip: _Trip, now: datetime) -> bool:
+    """Say whether what was prepared can still be sent and stays so for a while.
+
+    Somebody may have signed it already: it would go through, and we would be looking for another hash.
+    """
+    prepared_at = refund.updated_at
+    if refund.status != RefundStatus.PENDING or now - prepared_at > REUSED_FOR:
+        return False
+    same = _build(trip, prepared_at)
+    return same is not None and same.hash == refund.expected_hash
 
 
 def _trip_of_payment(merchant_id: UUID, network: str, payment_id: UUID, plan: Plan) -> _Trip:
