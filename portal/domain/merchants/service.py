@@ -39,19 +39,27 @@ class WalletIsDefault(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class BusinessSettings:
-    """What an owner decides about invoices; `tolerance` is in units of an invoice's asset."""
+    """What an owner decides about the business and how its invoices look."""
 
     name: str
     time_zone: str
     invoice_prefix: str
     default_asset: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentSettings:
+    """What an owner decides about money that comes; `tolerance` is in units of an invoice's asset."""
+
     expiry_hours: int
     late_policy: str
     tolerance: Decimal
 
 
-def update_business(*, merchant_id: UUID, settings: BusinessSettings, now: datetime) -> None:
-    """Change the settings of the caller's business and keep what they were in the audit log.
+def update_settings(
+    *, merchant_id: UUID, settings: BusinessSettings | PaymentSettings, now: datetime
+) -> None:
+    """Change some settings of the caller's business and keep what they were in the audit log.
 
     :raises MerchantNotFound: when this tenant is not the caller's.
     """

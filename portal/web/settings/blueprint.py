@@ -13,6 +13,7 @@ def _sections() -> dict[str, object]:
     someone, config = user(), current_app.config["TAGIH"]
     sections = [
         ("Business", "business", someone.may("admin")),
+        ("Payments", "payments", someone.may("admin")),
         ("Wallets", "wallets", True),
         ("Security", "security", True),
         ("Preferences", "preferences", True),

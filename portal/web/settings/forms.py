@@ -52,21 +52,24 @@ class BusinessForm(Form):
     )
     invoice_prefix = StringField("Invoice prefix", [Checked(_prefix)], render_kw=INPUT)
     default_asset = StringField("Asset of new invoices", [Checked(typed_asset)], render_kw=INPUT)
-    expiry_hours = StringField("New invoices expire after", [Checked(_hours)], render_kw=INPUT)
-    tolerance = StringField("Accept as paid when short by at most", [Checked(_tolerance)], render_kw=INPUT)
-    late_policy = RadioField(
-        "A payment after expiry",
-        choices=choices(
-            [
-                ("accept", "counts, and the invoice is marked Late"),
-                ("unmatched", "waits in unmatched money for a decision"),
-            ]
-        ),
-    )
 
     def __init__(self, **values: object) -> None:
         super().__init__(**values)
         self.time_zone.choices = time_zone_choices()
+
+
+class PaymentsForm(Form):
+    expiry_hours = StringField("New invoices are open for", [Checked(_hours)], render_kw=INPUT)
+    tolerance = StringField("Waive what is missing up to", [Checked(_tolerance)], render_kw=INPUT)
+    late_policy = RadioField(
+        "A payment after expiry",
+        choices=choices(
+            [
+                ("accept", "Counts: the invoice becomes paid and is marked Late"),
+                ("unmatched", "Waits in unmatched money until somebody decides"),
+            ]
+        ),
+    )
 
 
 class PreferencesForm(Form):

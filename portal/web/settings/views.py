@@ -12,12 +12,11 @@ from portal.domain.merchants.sessions import handle_of
 from portal.flows import sessions as session_flow
 from portal.flows import sign_in as sign_in_flow
 from portal.kernel.clock import utc_now
-from portal.kernel.money import display
 from portal.web import access
 from portal.web.access import merchant_required, signed_in, user
 from portal.web.auth import limits
 from portal.web.forms import add_error, checked
-from portal.web.settings import wallets  # noqa: F401  its views belong to this blueprint
+from portal.web.settings import payments, wallets  # noqa: F401  their views belong to this blueprint
 from portal.web.settings.blueprint import bp
 from portal.web.settings.devices import device_name
 from portal.web.settings.forms import BusinessForm, PasswordForm, PreferencesForm
@@ -42,9 +41,6 @@ def business() -> ResponseReturnValue:
         time_zone=merchant.time_zone,
         invoice_prefix=merchant.invoice_prefix,
         default_asset="XLM" if merchant.default_asset == "native" else merchant.default_asset,
-        expiry_hours=str(merchant.expiry_hours),
-        tolerance=display(merchant.tolerance).replace(",", ""),
-        late_policy=merchant.late_policy,
     )
     return render_template("settings/business.html", form=form)
 
@@ -55,13 +51,11 @@ def save_business() -> ResponseReturnValue:
     form = BusinessForm()
     if not form.validate_on_submit():
         return render_template("settings/business.html", form=form), 422
-    names = ("name", "time_zone", "invoice_prefix", "default_asset", "expiry_hours", "tolerance")
-    settings = BusinessSettings(
-        **{name: checked(form[name]) for name in names}, late_policy=form.late_policy.data
-    )
+    names = ("name", "time_zone", "invoice_prefix", "default_asset")
+    settings = BusinessSettings(**{name: checked(form[name]) for name in names})
     now = utc_now()
     run_transaction(
-        lambda: service.update_business(merchant_id=user().merchant_id, settings=settings, now=now)
+        lambda: service.update_settings(merchant_id=user().merchant_id, settings=settings, now=now)
     )
     cache.refresh_session(user().session.id_hash)
     flash("Business settings saved.", "success")
