@@ -76,7 +76,7 @@ def upgrade() -> None:
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("network", sa.Text(), nullable=False),
         sa.Column("transaction_id", sa.Uuid(), nullable=False),
-        sa.Column("operation_index", sa.Integer(), nullable=False),
+        sa.Column("debit_index", sa.Integer(), nullable=False),
         sa.Column("wallet_id", sa.Uuid(), nullable=False),
         sa.Column("payment_id", sa.Uuid(), nullable=True),
         sa.Column("asset", sa.Text(), nullable=False),
@@ -87,7 +87,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("network IN ('test', 'live')", name=op.f("ck_clawbacks_network_known")),
         sa.CheckConstraint("amount > 0", name=op.f("ck_clawbacks_amount_positive")),
-        sa.CheckConstraint("operation_index >= 0", name=op.f("ck_clawbacks_index_not_negative")),
+        sa.CheckConstraint("debit_index >= 0", name=op.f("ck_clawbacks_index_not_negative")),
         sa.ForeignKeyConstraint(
             ["merchant_id", "payment_id"],
             ["payments.merchant_id", "payments.id"],
@@ -105,7 +105,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clawbacks")),
         sa.UniqueConstraint("merchant_id", "id", name=op.f("uq_clawbacks_merchant_id_id")),
         sa.UniqueConstraint(
-            "transaction_id", "operation_index", name=op.f("uq_clawbacks_transaction_id_operation_index")
+            "transaction_id", "debit_index", name=op.f("uq_clawbacks_transaction_id_debit_index")
         ),
     )
     op.create_index("ix_clawbacks_payment_id", "clawbacks", ["payment_id"], unique=False)

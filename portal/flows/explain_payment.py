@@ -104,7 +104,7 @@ def clawback_document(clawback: Clawback) -> dict[str, Any]:
     return {
         "object": "clawback",
         "payment": to_ref_or_none("pay", clawback.payment_id),
-        "operation_index": clawback.operation_index,
+        "debit_index": clawback.debit_index,
         "asset": clawback.asset,
         "amount": format_units(clawback.amount),
         "created_at": iso(clawback.created_at),

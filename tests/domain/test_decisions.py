@@ -482,6 +482,14 @@ class TestClawback:
         assert (only_payment(shop).status, invoice.amount_received) == ("REVERSED", 0)
         assert (invoice.flags, balances(shop, self.ASSET)) == (["reversed"], OPEN)
 
+    def test_of_two_payments_by_one_contract_call(self, shop):
+        invoices_ = [make_invoice(shop, asset=self.ASSET) for _ in range(2)]
+        for invoice in invoices_:
+            record(shop, make_transfer(invoice))
+        debit = Debit(0, shop.wallet, ISSUER, self.ASSET, 900_000_000, "clawback")
+        self.claw(shop, invoices_[0], debits=(debit, debit))
+        assert [invoice.flags for invoice in invoices_] == [["reversed"], ["reversed"]]
+
     def test_that_failed_takes_nothing(self, shop):
         invoice = make_invoice(shop, asset=self.ASSET)
         record(shop, make_transfer(invoice))

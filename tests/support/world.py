@@ -36,7 +36,7 @@ INSERT INTO event_feed (merchant_id, network, seq, event_id)
 INSERT INTO external_payments (id, merchant_id, network, invoice_id, asset, amount, method, reason, received_on)
     SELECT gen_random_uuid(), merchant_id, network, id, asset, 1, 'cash', 'paid at the counter', current_date
     FROM invoices WHERE merchant_id = :merchant LIMIT 1;
-INSERT INTO clawbacks (id, merchant_id, network, transaction_id, operation_index, wallet_id, asset, amount)
+INSERT INTO clawbacks (id, merchant_id, network, transaction_id, debit_index, wallet_id, asset, amount)
     SELECT gen_random_uuid(), merchant_id, network, transaction_id, 0, wallet_id, asset, 1
     FROM payments WHERE merchant_id = :merchant LIMIT 1;
 INSERT INTO refunds (id, merchant_id, network, payment_id, wallet_id, source, destination, asset, amount, reason,

@@ -67,6 +67,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.unseen = []
         self.seen = []
         self.externals = {}
+        self.losses = []
         self.clients = [self._client() for _ in range(2)] if has_clients else []
         self.issue(amount=40, who=0)
 
@@ -216,6 +217,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.seen.append(transfer)
         if undone is None:
             self.model.lost_to_clawbacks += stroops
+            self.losses.append((stroops, self.minute))
             return
         payment = self.model.payments[undone]
         self._take_parts(payment)
@@ -547,6 +549,13 @@ class MoneyMachine(RuleBasedStateMachine):
             "CONFIRMED" if is_credited else "UNMATCHED",
             home=name if is_credited else "never" if kind == "returned" else "",
         )
+        self.model.settle()
+        undone = [loss for loss in self.losses if loss[0] == stroops and loss[1] >= closed]
+        if undone:
+            # The clawback of just this payment was seen before it.
+            self.losses.remove(undone[0])
+            self.model.lost_to_clawbacks -= stroops
+            self.model.payments[key].state = "REVERSED"
 
 
 def live(examples, steps):

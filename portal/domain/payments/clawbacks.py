@@ -15,11 +15,9 @@ from portal.domain.payments.models import ChainTransaction, Clawback, Payment
 from portal.domain.payments.settlement import announce, policy_of, resettle, without
 from portal.extensions import db
 from portal.kernel.assets import NATIVE
-from portal.kernel.chain import Debit, ObservedTransaction
+from portal.kernel.chain import CLAWBACK, Debit, ObservedTransaction
 from portal.kernel.money import from_stroops
 from portal.kernel.refs import new_id
-
-CLAWBACK = "clawback"
 
 
 def touch(transaction: ObservedTransaction, wallet_ids: Mapping[str, UUID]) -> bool:
@@ -36,9 +34,9 @@ def record(
     merchant: Merchant,
 ) -> None:
     """Book every clawback of the transaction from this merchant's wallets, each once."""
-    for debit in transaction.debits:
+    for index, debit in enumerate(transaction.debits):
         if debit.kind == CLAWBACK and debit.source in wallet_ids:
-            _record(desk, debit, stored, wallet_ids[debit.source], merchant)
+            _record(desk, index, debit, stored, wallet_ids[debit.source], merchant)
 
 
 def catch_up(desk: Desk, *, payment: Payment, transaction: ChainTransaction, merchant: Merchant) -> None:
@@ -70,14 +68,16 @@ def catch_up(desk: Desk, *, payment: Payment, transaction: ChainTransaction, mer
     _reverse_payment(desk, payment.id, merchant, stored)
 
 
-def _record(desk: Desk, debit: Debit, stored: ChainTransaction, wallet_id: UUID, merchant: Merchant) -> None:
+def _record(
+    desk: Desk, index: int, debit: Debit, stored: ChainTransaction, wallet_id: UUID, merchant: Merchant
+) -> None:
     payment_id = _undone_payment(desk, debit, stored, wallet_id)
     row = {
         "id": new_id(),
         "merchant_id": desk.merchant_id,
         "network": desk.network,
         "transaction_id": stored.id,
-        "operation_index": debit.operation_index,
+        "debit_index": index,
         "wallet_id": wallet_id,
         "payment_id": payment_id,
         "asset": debit.asset,

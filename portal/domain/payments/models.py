@@ -148,16 +148,19 @@ class ExternalPayment(Base):
 
 
 class Clawback(Base):
-    """An issuer took its asset back from a wallet; names the payment it undid, if one can be told."""
+    """An issuer took its asset back from a wallet; names the payment it undid, if one can be told.
+
+    A contract call may take back several times: `debit_index` is the debit's place in the transaction.
+    """
 
     __tablename__ = "clawbacks"
     __table_args__ = (
-        UniqueConstraint("transaction_id", "operation_index"),
+        UniqueConstraint("transaction_id", "debit_index"),
         UniqueConstraint("merchant_id", "id"),
         network_check(),
         asset_check(),
         CheckConstraint("amount > 0", "amount_positive"),
-        CheckConstraint("operation_index >= 0", "index_not_negative"),
+        CheckConstraint("debit_index >= 0", "index_not_negative"),
         ForeignKeyConstraint(["merchant_id", "wallet_id"], ["wallets.merchant_id", "wallets.id"]),
         ForeignKeyConstraint(["merchant_id", "payment_id"], ["payments.merchant_id", "payments.id"]),
         Index("ix_clawbacks_payment_id", "payment_id"),
@@ -174,7 +177,7 @@ class Clawback(Base):
     merchant_id: Mapped[UUID] = mapped_column(ForeignKey("merchants.id"))
     network: Mapped[str]
     transaction_id: Mapped[UUID] = mapped_column(ForeignKey("chain_transactions.id"))
-    operation_index: Mapped[int]
+    debit_index: Mapped[int]
     wallet_id: Mapped[UUID]
     payment_id: Mapped[UUID | None]
     asset: Mapped[str]
