@@ -26,6 +26,7 @@ from tests.cases.table import (
     ACCEPTED,
     AGAIN,
     PAID,
+    PATIENCE_SECONDS,
     UNTOUCHED,
     WAITS,
     Answer,
@@ -35,7 +36,6 @@ from tests.cases.table import (
     Told,
     confirmed,
 )
-from tests.cases.unusable import TIMEOUT_SECONDS
 from tests.support.builders import NETWORK
 
 # The first second look at a parked record, and a little.
@@ -56,7 +56,7 @@ def play(case: Case, stage: Stage, entry: Entry) -> None:
     for signed in told.signed:
         stage.listing.show(signed, listed=False)
     _garble(stage, told, listed=False)
-    ask_anew(stage.app, stage)
+    ask_anew(stage.app, stage, told.patience_seconds)
     claims = told.claims or [(scene.bill, signed.hash) for signed in told.signed]
     for (bill, text), answer in zip(claims, case.answers, strict=True):
         _compare(entry.claim(bill.owner, bill, text), answer)
@@ -75,7 +75,7 @@ def wait_out(case: Case, stage: Stage, entry: Entry, worker: Flask) -> None:
     stage.listing.show(told.signed[-1], listed=False)
     _garble(stage, told, listed=False)
     for app in (stage.app, worker):
-        ask_anew(app, stage)
+        ask_anew(app, stage, told.patience_seconds)
     [signed] = told.signed
     _compare(entry.claim(scene.bill.owner, scene.bill, signed.hash), WAITS)
     _verify(worker, utc_now() + LOOK_AFTER)
@@ -103,7 +103,7 @@ def watch(case: Case, stage: Stage, mode: str) -> None:
     for signed in told.signed:
         stage.listing.show(signed)
     _garble(stage, told, listed=True)
-    look(stage, mode)
+    look(stage, mode, patience_seconds=told.patience_seconds)
     _check_books(stage, scene, told, case.money, case.left)
     if case.heals:
         _heal(stage, told, listed=True)
@@ -111,9 +111,15 @@ def watch(case: Case, stage: Stage, mode: str) -> None:
         _check_books(stage, scene, told, (confirmed(),), PAID)
 
 
-def look(stage: Stage, mode: str, later: timedelta = timedelta(0)) -> None:
+def look(
+    stage: Stage,
+    mode: str,
+    *,
+    later: timedelta = timedelta(0),
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> None:
     """Let a watcher make one round; it may have to give up before a source that is away."""
-    ask_anew(stage.app, stage)
+    ask_anew(stage.app, stage, patience_seconds)
     with stage.app.app_context():
         watcher = Watcher(network=NETWORK, mode="network" if mode == "network" else "accounts")
         try:
@@ -124,10 +130,10 @@ def look(stage: Stage, mode: str, later: timedelta = timedelta(0)) -> None:
             watcher.close()
 
 
-def ask_anew(app: Flask, stage: Stage) -> None:
+def ask_anew(app: Flask, stage: Stage, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Give the app a client without memory: a door that one case closed is no other's."""
     app.extensions["tagih_chain_source"] = Horizon(
-        stage.listing.served.url, passphrase=PASSPHRASE, timeout_seconds=TIMEOUT_SECONDS
+        stage.listing.served.url, passphrase=PASSPHRASE, timeout_seconds=patience_seconds
     )
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tests.cases.scene import Bill, Scene
 
 DUE = "12.5000000"
+# How long the portal's client waits for an answer, as in production; a busy machine needs some of it.
+PATIENCE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Told:
     claims: list[tuple["Bill", str]] | None = None
     lies: Signed | None = None
     spoil: Spoil | None = None
+    patience_seconds: float = PATIENCE_SECONDS
     also: list[tuple["Bill", Left]] = field(default_factory=list)
 
 

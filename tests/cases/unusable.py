@@ -14,11 +14,11 @@ from stellar_sdk import AccountMerge, Asset, PathPaymentStrictReceive, PathPayme
 from tests.cases.scene import Scene
 from tests.cases.served import ELSEWHERE, Spoil
 from tests.cases.signing import CONTRACT, Signed, asset_fields, contract_call
-from tests.cases.table import DUE, Told, unusable
+from tests.cases.table import DUE, PATIENCE_SECONDS, Told, unusable
 
 STRANGER = "GBZG3SMBL6FPLYYNQP6DMVZHDHCDIR4J4GYRGKE5BYRVLBYN364RBL5S"
-# The longest that the tests' Horizon waits for an answer, see `entries`.
-TIMEOUT_SECONDS = 0.5
+# The one case about slowness need not take seconds.
+SHORT_PATIENCE_SECONDS = 0.5
 Garble = Callable[[Any], Any]
 
 
@@ -26,18 +26,25 @@ def encoded(body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-def spoiled(name: str, garble: Garble | None, *, status: int | None = None, **headers: str) -> None:
+def spoiled(
+    name: str,
+    garble: Garble | None,
+    *,
+    status: int | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
+    **headers: str,
+) -> None:
     """Note a case in which every answer is garbled, or has this status."""
 
     def spoil(path: str, found: int, body: Any) -> tuple[int, dict[str, str], Any]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return status or found, named, body if garble is None else garble(body)
 
-    unusable(name, lambda scene: Told([scene.pay()], spoil=spoil))
+    unusable(name, lambda scene: Told([scene.pay()], spoil=spoil, patience_seconds=patience_seconds))
 
 
 def slowly(body: Any) -> Any:
-    time.sleep(TIMEOUT_SECONDS * 1.6)
+    time.sleep(SHORT_PATIENCE_SECONDS * 1.6)
     return body
 
 
@@ -61,7 +68,7 @@ spoiled(
     "answer_with_an_endless_number", lambda body: encoded(body)[:-1] + b', "more": ' + b"9" * 5_000 + b"}"
 )
 spoiled("answer_above_two_megabytes", lambda body: encoded(body)[:-1] + b', "more": "' + b"a" * 2_200_000 + b'"}')  # fmt: skip
-spoiled("answer_too_late", slowly)
+spoiled("answer_too_late", slowly, patience_seconds=SHORT_PATIENCE_SECONDS)
 spoiled("status_500", problem(500), status=500)
 spoiled("status_503_with_a_good_body", None, status=503)
 spoiled("status_403", problem(403), status=403)
