@@ -26,8 +26,7 @@ from portal.domain.refunds.service import AmountTooLarge, Envelope, RefundClosed
 from portal.extensions import db
 from portal.kernel.chain import Debit
 from tests.support.builders import NETWORK, NOON, make_draft, make_invoice, make_shop, make_transfer
-from tests.support.money import balances, broken_invariants, decide, only_payment, record
-from tests.support.money import make_desk as desk
+from tests.support.money import balances, broken_invariants, decide, make_desk, only_payment, record
 from tests.support.refunding import again, promise, sending, settle, short_of
 
 NAMELESS = {"memo_type": "none", "memo": None}
@@ -430,7 +429,7 @@ class TestFollow:
         now = NOON
         for _ in range(7):
             now = again(refund).next_attempt_at
-            decide(shop, service.postpone, refund_id=refund.id, desk=desk(shop, now))
+            decide(shop, service.postpone, refund_id=refund.id, desk=make_desk(shop, now))
             seen.append(again(refund).next_attempt_at - now)
 
         assert [each.total_seconds() for each in seen] == [1, 2, 4, 8, 15, 30, 60, 60]
@@ -438,7 +437,7 @@ class TestFollow:
     def test_a_day_later_it_is_given_up_only_when_the_network_is_past_it(self, shop):
         _, payment = paid(shop)
         refund = promise(shop, payment, envelope=XDR)
-        later = desk(shop, NOON + timedelta(hours=24))
+        later = make_desk(shop, NOON + timedelta(hours=24))
 
         decide(shop, service.postpone, refund_id=refund.id, desk=later)
         assert again(refund).status == "PENDING"
@@ -452,7 +451,7 @@ class TestFollow:
         _, payment = paid(shop)
         refund = promise(shop, payment, envelope=XDR)
         decide(shop, service.expect, refund_id=refund.id, transaction_hash="ee" * 32)
-        later = desk(shop, NOON + timedelta(hours=24))
+        later = make_desk(shop, NOON + timedelta(hours=24))
 
         decide(shop, service.postpone, refund_id=refund.id, desk=later, is_over=True)
 

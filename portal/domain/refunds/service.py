@@ -21,7 +21,7 @@ from portal.domain.payments.models import ChainTransaction, Payment
 from portal.domain.payments.rules import RuleResult
 from portal.domain.payments.service import store_transaction
 from portal.domain.payments.settlement import announce
-from portal.domain.payments.submissions import FIRST_DELAYS_SECONDS, next_attempt_at
+from portal.domain.payments.submissions import FIRST_DELAYS_SECONDS, LAST_DELAY, next_attempt_at
 from portal.domain.refunds import queries
 from portal.domain.refunds.burden import bearers_of
 from portal.domain.refunds.documents import refund_document
@@ -45,8 +45,6 @@ from portal.kernel.refs import new_id, to_ref
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 _FIRST_LOOK = timedelta(seconds=FIRST_DELAYS_SECONDS[0])
-# While nobody can say whether it was sent in time, it is looked for as seldom as at the end of its day.
-LAST_PAUSE = timedelta(minutes=10)
 REFUNDED = "refunded"
 NOT_FOUND, NOT_SENT = "not_found", "not_sent"
 
@@ -226,7 +224,7 @@ def postpone(
     refund.attempts += 1
     due = next_attempt_at(started_at=refund.updated_at, attempts=refund.attempts, now=desk.now)
     if due is not None or not is_over:
-        due = due or desk.now + LAST_PAUSE
+        due = due or desk.now + LAST_DELAY
         refund.next_attempt_at = due if not_before is None else max(due, not_before)
         db.session.flush()
     elif refund.status == RefundStatus.PROCESSING:
