@@ -7,7 +7,7 @@ from portal.kernel.refs import from_ref
 
 
 def actor_words(recorded: Iterable[str]) -> dict[str, str]:
-    """Return "by Dewi", "by a program", "on the payment page" or "by itself" for each recorded actor."""
+    """Return "by Dewi", "by a program", "on the payment page" or "automatically" for each recorded actor."""
     actors = set(recorded)
     people = {name: from_ref("usr", name) for name in actors if name.startswith("usr_")}
     known = queries.names_of(people.values()) if people else {}
@@ -21,4 +21,4 @@ def _words(actor: str, name: str | None) -> str:
     if kind == "key":
         return "by a program with an API key"
     # Nobody else writes without signing in: a payer reports a transaction, everything else is the portal's own.
-    return "on the payment page" if actor == "anonymous" else "by itself"
+    return "on the payment page" if actor == "anonymous" else "automatically"

@@ -68,7 +68,7 @@ class TestRecordByHand:
         words = read(owner, answer.location)
         assert answer.status_code == 303
         assert "Partly paid" in words and "Still due 30.00 XLM" in words
-        assert "Outside the network" in words and "paid at the counter" in words and "Cash" in words
+        assert "By hand and from credit" in words and "paid at the counter" in words and "Cash" in words
         assert "60.00 XLM recorded by hand" in words
         assert state_of(owner, ref) == ("PENDING", "60")
 
@@ -319,7 +319,7 @@ class TestTimeline:
         words = read(owner, f"/invoices/{ref}")
 
         lines = ["Paid in full60.00 XLM credited, by Dewi", "60.00 XLM recorded by handCash: paid at the counter",
-                 "Partly paid30.00 XLM credited, by itself", "Payment found on the network30.00 XLM from"]  # fmt: skip
+                 "Partly paid30.00 XLM credited, automatically", "Payment found on the network30.00 XLM from"]  # fmt: skip
         places = [words.find(line) for line in lines]
         assert -1 not in places and places == sorted(places), (places, words)
 

@@ -92,13 +92,11 @@ class _Log:
         self._names = actor_words(each.actor for each in entries)
 
     def of_invoice(self, event: Event, older: Event | None) -> Moment | None:
-        text = INVOICE_WORDS.get(event.type, event.type.partition(".")[2].replace("_", " ").capitalize())
-        note = self._gained(event, older)
         if event.type == "invoice.updated" and event.payload.get("number"):
             # An issued invoice changes by its money alone, and what took money off it has a line of its own.
-            if not note:
-                return None
-            text = "Money taken off"
+            return None
+        text = INVOICE_WORDS.get(event.type, event.type.partition(".")[2].replace("_", " ").capitalize())
+        note = self._gained(event, older)
         entry = self._by.get((to_ref("inv", event.aggregate_id), event.type, event.occurred_at))
         return Moment(text, event.occurred_at, TONES.get(event.type, ""), self._note(note, entry))
 
@@ -130,7 +128,7 @@ class _Log:
             case "external_payment.recorded":
                 text, note = f"{amount} recorded by hand", f"{METHOD_WORDS[said['method']]}: {said['reason']}"
             case "external_payment.undone":
-                text, note = f"{amount} recorded by hand undone", said["reason"]
+                text, note = f"Payment of {amount} by hand undone", said["reason"]
             case "invoice.credit_applied":
                 text, note = f"{amount} of credit used", ""
             case "invoice.moved_to_credit":
@@ -144,15 +142,13 @@ class _Log:
         now = event.payload
         if event.type == "invoice.issued":
             return f"Number {now['number']}" if now.get("number") else ""
-        if older is None or event.type not in {*TONES, "invoice.updated"}:
+        if older is None or event.type not in TONES:
             return ""
         if event.type == "invoice.overpaid":
             # The event before it carries the same excess already: one payment makes both.
             return f"{self._amount(now['overpaid_by'])} in excess in all"
         gained = Decimal(str(now["amount_received"])) - Decimal(str(older.payload["amount_received"]))
-        if gained == 0:
-            return ""
-        return f"{self._amount(abs(gained))} {'credited' if gained > 0 else 'less received'}"
+        return f"{self._amount(gained)} credited" if gained > 0 else ""
 
     def _amount(self, text: object) -> str:
         return f"{display(Decimal(str(text)))} {self._code}"
@@ -168,5 +164,5 @@ def _submission(submission: Submission) -> Moment:
     if submission.state == "REJECTED":
         note += f": {reason_words(submission.code)}"
     return Moment(
-        text, submission.created_at, tone, f"{note}, {ORIGIN_WORDS.get(submission.origin, 'by itself')}"
+        text, submission.created_at, tone, f"{note}, {ORIGIN_WORDS.get(submission.origin, 'automatically')}"
     )

@@ -24,11 +24,13 @@ from portal.web.access import merchant_required, user
 from portal.web.filters import zone
 from portal.web.invoices import export, listing
 from portal.web.invoices.page import invoice_page
+from portal.web.invoices.words import flag_hint
 from portal.web.paging import pager_links, window_of
 
 bp = Blueprint("invoices", __name__)
 bp.add_app_template_filter(plain, "plain")
 bp.add_app_template_filter(settlement_of, "settlement")
+bp.add_app_template_filter(flag_hint, "flag_hint")
 
 
 @bp.app_template_filter("ref")

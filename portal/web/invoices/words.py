@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+from portal.domain.invoices.models import Invoice
+from portal.kernel.assets import asset_code
+from portal.kernel.money import display
+
 # What each flag means for the person who reads the page.
 FLAG_WORDS = {
     "readiness_unknown": (
@@ -86,3 +90,14 @@ def flag_words(flags: Sequence[str], *, has_client: bool) -> list[tuple[str, str
         kind, title, text = FLAG_WORDS[flag]
         found.append((kind, title, text if has_client else WITHOUT_CLIENT.get(flag, text)))
     return found
+
+
+def flag_hint(invoice: Invoice) -> str:
+    """Return what to do about an invoice in a list, in a few words; nothing when there is nothing to do."""
+    code = asset_code(invoice.asset)
+    if "reversed" in invoice.flags:
+        return f"{display(invoice.amount - invoice.amount_received)} {code} due again"
+    if invoice.overpaid_by > 0:
+        kept = "is credit" if invoice.client_id else "to send back"
+        return f"{display(invoice.overpaid_by)} {code} {kept}"
+    return ""
