@@ -91,9 +91,7 @@ def _refunds(network: str, transaction_hash: str, stored: ChainTransaction | Non
 
 
 def _clawbacks(stored: ChainTransaction) -> list[dict[str, Any]]:
-    statement = (
-        select(Clawback).where(Clawback.transaction_id == stored.id).order_by(Clawback.debit_index)
-    )
+    statement = select(Clawback).where(Clawback.transaction_id == stored.id).order_by(Clawback.debit_index)
     return [
         {"merchant": to_ref("mer", each.merchant_id), **clawback_document(each)}
         for each in db.session.scalars(statement.limit(ROWS_MAX))

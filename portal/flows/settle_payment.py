@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from portal.db import run_transaction
+from portal.domain.invoices.documents import settlement_of
 from portal.domain.invoices.models import Invoice
 from portal.domain.merchants import queries as merchants
 from portal.domain.payments import decisions, inbox, queries
@@ -28,6 +29,7 @@ class Standing:
     """How an invoice stands at one moment; `due` in units of its asset."""
 
     status: str
+    settlement: str
     due: Decimal
     flags: tuple[str, ...]
 
@@ -169,4 +171,5 @@ def _line(
 
 
 def _standing(invoice: Invoice) -> Standing:
-    return Standing(invoice.status, invoice.amount - invoice.amount_received, tuple(invoice.flags))
+    due = invoice.amount - invoice.amount_received
+    return Standing(invoice.status, settlement_of(invoice), due, tuple(invoice.flags))

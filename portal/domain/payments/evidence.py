@@ -42,7 +42,7 @@ class Evidence:
     def verified(self) -> list[Field]:
         return [
             Field("hash", _text(self._raw.get("hash"))),
-            Field("envelope_xdr", "its SHA-256 with the network's passphrase is the hash"),
+            Field("envelope_xdr", "hashed anew, with the network's passphrase"),
         ]
 
     def successful(self) -> list[Field]:
@@ -56,7 +56,7 @@ class Evidence:
 
     def kept(self) -> list[Field]:
         count = len(self._raw.get("operations") or ())
-        return [Field("operations", f"all {count} of them" if count else None)]
+        return [Field("operations", f"{count} looked at" if count else None)]
 
     def reference(self) -> list[Field]:
         muxed = self._payment.muxed_id

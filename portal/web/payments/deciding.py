@@ -16,7 +16,7 @@ from portal.domain.payments.decisions import (
     PartsInvalid,
     PaymentNotUnmatched,
 )
-from portal.domain.payments.matching import MatchRefused
+from portal.domain.payments.matching import NEVER_MATCHED, MatchRefused
 from portal.flows import settle_payment as flow
 from portal.flows.settle_payment import Given, PreviewOutdated
 from portal.kernel.clock import utc_now
@@ -193,6 +193,8 @@ def _unmatched(ref: str) -> queries.SeenPayment:
     seen = queries.get(merchant_id=user().merchant_id, payment_id=from_ref("pay", ref))
     if seen.payment.status != "UNMATCHED":
         raise PaymentNotUnmatched("Somebody decided about this payment in the meantime.")
+    if seen.payment.reason in NEVER_MATCHED:
+        raise PaymentNotUnmatched("The money is no longer there, so it cannot pay an invoice.")
     return seen
 
 

@@ -55,7 +55,7 @@ OVERRULED = {
 
 LIKELIHOODS = {
     Likelihood.NAMED: "its reference names it",
-    Likelihood.NEAR_REFERENCE: "the reference is one slip away",
+    Likelihood.NEAR_REFERENCE: "a reference one slip of a digit away",
     Likelihood.KNOWN_PAYER: "known payer",
     Likelihood.OPEN_CHECKOUT: "somebody was paying it then",
     Likelihood.EXACT_AMOUNT: "exact amount",
@@ -92,9 +92,17 @@ def rules_of(evidence: Sequence[Any], source: Evidence | None = None) -> list[Ru
     result = []
     for each in evidence:
         good, bad = RULES.get(each["code"], (each["code"].replace("_", " "),) * 2)
+        detail = _readable(str(each["detail"]))
         fields = () if source is None else source.fields(each["code"])
-        result.append(Rule(good if each["ok"] else bad, each["ok"], _readable(str(each["detail"])), fields))
+        fields = tuple(_shortened(field, detail) for field in fields)
+        result.append(Rule(good if each["ok"] else bad, each["ok"], detail, fields))
     return result
+
+
+def _shortened(field: Field, detail: str) -> Field:
+    """Return the field by its name alone where the answer says its value already."""
+    is_said = field.value is not None and field.value in detail.split()
+    return Field(field.name, "") if is_said else field
 
 
 def why_not(reason: str | None) -> str:
