@@ -67,6 +67,12 @@ def submit_refund_hash(
     return _answer(run_transaction(lambda: service.settle(desk=desk, refund_id=refund_id, transaction=found)))
 
 
+def withdraw_refund_hash(*, merchant_id: UUID, network: str, refund_id: UUID, now: datetime) -> Refund:
+    """Forget a hash that was named by mistake."""
+    desk = Desk(merchant_id, network, now)
+    return run_transaction(lambda: service.withdraw(desk=desk, refund_id=refund_id))
+
+
 def follow_refund(*, merchant_id: UUID, refund_id: UUID, now: datetime) -> Refund:
     """Look once for the transaction of an open refund: the one that was named, then the one we prepared."""
     refund = queries.get(merchant_id=merchant_id, refund_id=refund_id)

@@ -17,13 +17,14 @@ HASH_DIGITS = 12
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the rail; `path` is its section, `key` what follows `g` on the keyboard."""
+    """One line of the rail; `path` is its section, `also` another one in it, `key` what follows `g` on the keyboard."""
 
     path: str
     label: str
     icon: str
     key: str = ""
     group: str = ""
+    also: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ ENTRIES = (
     Entry("/invoices", "Invoices", "file-text", "i"),
     Entry("/links", "Payment links", "link-2", "l"),
     Entry("/clients", "Clients", "users", "c"),
-    Entry("/payments", "Payments", "arrow-left-right", "p"),
+    Entry("/payments", "Payments", "arrow-left-right", "p", also="/refunds"),
     Entry("/balances", "Balances", "scale"),
     Entry("/developers/keys", "API keys", "key-round", "d", "Developers"),
     Entry("/developers/webhooks", "Webhooks", "webhook", "", "Developers"),
@@ -82,9 +83,13 @@ def navigation() -> list[Link]:
     for entry in ENTRIES:
         url = _pages().get(entry.path) or _first_inside(entry.path)
         if url is not None:
-            inside = request.path == entry.path or request.path.startswith(entry.path + "/")
+            inside = _is_inside(entry.path) or (entry.also != "" and _is_inside(entry.also))
             links.append(Link(url, entry.path, entry.label, entry.icon, entry.key, entry.group, inside))
     return links
+
+
+def _is_inside(path: str) -> bool:
+    return request.path == path or request.path.startswith(path + "/")
 
 
 def has_page(path: str) -> bool:

@@ -52,6 +52,8 @@ PAGES = (
     PageOf("payments", "/payments"),
     PageOf("payment", "/payments/{payment}"),
     PageOf("unmatched", "/payments/unmatched"),
+    PageOf("refunds", "/refunds"),
+    PageOf("refund-new", "/payments/{payment}/refunds/new"),
     PageOf("balances", "/balances"),
     PageOf("keys", "/developers/keys"),
     PageOf("key-new", "/developers/keys/new"),

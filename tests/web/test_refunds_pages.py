@@ -295,7 +295,7 @@ class TestAsking:
         assert "Open in wallet" in other.get(f"/refunds/{ref}")
         assert "Look it up" not in other.get(f"/refunds/{ref}")
         other.get(stall.form, status=403)
-        for path in ("submissions", "preparations", "cancel"):
+        for path in ("submissions", "preparations", "withdrawals", "cancel"):
             assert (
                 other.send(
                     f"/refunds/{ref}/{path}",
@@ -350,6 +350,9 @@ class TestSending:
         assert stall.read(ref).status == "PROCESSING" and "Looking for your transaction" in page
         refused = stall.owner.send(f"/refunds/{ref}/cancel", page=f"/refunds/{ref}")
         assert refused.status_code == 409 and "cannot be cancelled" in refused.get_data(as_text=True)
+        assert stall.owner.send(f"/refunds/{ref}/withdrawals", page=f"/refunds/{ref}").status_code == 303
+        assert (stall.read(ref).status, stall.read(ref).code) == ("PENDING", "withdrawn")
+        assert "It was named by mistake." in stall.owner.get(f"/refunds/{ref}")
 
     def test_another_transaction_is_refused_with_its_rules_and_nothing_is_lost(self, stall):
         ref = stall.make()
@@ -413,7 +416,7 @@ class TestSending:
     def test_reloaded_addresses_of_forms_lead_back(self, stall):
         ref = stall.make()
 
-        for path in ("submissions", "preparations", "cancel"):
+        for path in ("submissions", "preparations", "withdrawals", "cancel"):
             assert stall.owner.client.get(f"/refunds/{ref}/{path}").location == f"/refunds/{ref}"
         for path in ("refunds", "refunds/review"):
             assert stall.owner.client.get(f"/payments/{stall.payment}/{path}").location == stall.form
@@ -422,6 +425,10 @@ class TestSending:
 class TestList:
     def test_says_what_will_appear_here_while_it_is_empty(self, web_app):
         assert "No refunds yet" in visit(web_app).get("/refunds")
+
+    def test_stands_under_payments(self, stall):
+        assert 'href="/refunds"' in stall.owner.get("/payments")
+        assert 'href="/payments" aria-current="page"' in " ".join(stall.owner.get("/refunds").split())
 
     def test_is_narrowed_by_status(self, stall):
         ref = stall.make(amount="10")

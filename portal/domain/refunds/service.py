@@ -46,7 +46,7 @@ from portal.kernel.refs import new_id, to_ref
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 _FIRST_LOOK = timedelta(seconds=FIRST_DELAYS_SECONDS[0])
 REFUNDED = "refunded"
-NOT_FOUND, NOT_SENT = "not_found", "not_sent"
+NOT_FOUND, NOT_SENT, WITHDRAWN = "not_found", "not_sent", "withdrawn"
 
 
 class AmountTooLarge(Invalid):
@@ -180,6 +180,20 @@ def expect(*, desk: Desk, refund_id: UUID, transaction_hash: str) -> Refund:
     refund.transaction_hash, refund.code = transaction_hash, None
     _follow_anew(desk, refund)
     _become(desk, refund, RefundStatus.PROCESSING)
+    return refund
+
+
+def withdraw(*, desk: Desk, refund_id: UUID) -> Refund:
+    """Forget a hash that was named by mistake, so that the refund may be sent or cancelled.
+
+    :raises RefundClosed: for one that is done or given up.
+    """
+    refund = _lock(desk, refund_id)[2]
+    _check_open(refund)
+    if refund.status == RefundStatus.PROCESSING:
+        refund.code, refund.transaction_hash = WITHDRAWN, None
+        _follow_anew(desk, refund)
+        _become(desk, refund, RefundStatus.PENDING)
     return refund
 
 

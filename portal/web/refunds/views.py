@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from portal.domain.refunds import queries
 from portal.domain.refunds.obstacles import ConfirmationMissing
 from portal.flows import prepare_refund as flow
-from portal.flows.settle_refund import submit_refund_hash
+from portal.flows.settle_refund import submit_refund_hash, withdraw_refund_hash
 from portal.kernel.clock import utc_now
 from portal.kernel.errors import Conflict, Invalid, TagihError, Unavailable
 from portal.kernel.refs import from_ref, to_ref
@@ -133,6 +133,17 @@ def submit(ref: str) -> ResponseReturnValue:
     return redirect(url_for(".show", ref=ref), 303)
 
 
+@bp.post("/refunds/<ref>/withdrawals")
+@merchant_required("admin")
+def withdraw(ref: str) -> ResponseReturnValue:
+    try:
+        withdraw_refund_hash(**_scope(), refund_id=from_ref("rfd", ref), now=utc_now())
+    except Conflict as refusal:
+        return refund_page(ref, status=409, obstacle=refusal.detail)
+    flash("We do not look for that transaction any more.", "success")
+    return redirect(url_for(".show", ref=ref), 303)
+
+
 @bp.post("/refunds/<ref>/preparations")
 @merchant_required("admin")
 def prepare(ref: str) -> ResponseReturnValue:
@@ -162,6 +173,7 @@ def cancel(ref: str) -> ResponseReturnValue:
 
 
 @bp.get("/refunds/<ref>/submissions", endpoint="submit_again")
+@bp.get("/refunds/<ref>/withdrawals", endpoint="withdraw_again")
 @bp.get("/refunds/<ref>/preparations", endpoint="prepare_again")
 @bp.get("/refunds/<ref>/cancel", endpoint="cancel_again")
 @merchant_required("viewer")

@@ -30,6 +30,7 @@ CODE_WORDS = {
     "predates_payment": "it is older than the payment it should give back",
     "hash_used": "it is another refund already",
     "not_found": "the network never showed it",
+    "withdrawn": "it was named by mistake",
     "not_sent": "nothing was sent within a day, and what was prepared cannot be sent any more",
 }
 STEPS = {
@@ -55,7 +56,7 @@ _RULES = {
     "unused": ("It is no other refund", "It is another refund already"),
 }
 _EVENTS = {
-    "refund.created": ("Promised", "on"),
+    "refund.created": ("Asked for", "on"),
     "refund.processing": ("A transaction was named", "on"),
     "refund.completed": ("Sent back, confirmed by the network", "paid"),
     "refund.failed": ("Given up", ""),
