@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from threading import Barrier, Thread
 
 import pytest
@@ -12,12 +13,14 @@ from portal.domain.invoices.models import Invoice
 from portal.domain.invoices.service import IssueTerms
 from portal.domain.merchants import queries as merchants
 from portal.domain.merchants.models import Merchant
+from portal.domain.payments.decisions import Part, match
 from portal.domain.payments.models import ExternalPayment
 from portal.extensions import db
 from portal.kernel.actor import Actor, acting_as
 from portal.kernel.clock import utc_now
 from portal.kernel.refs import from_ref
 from tests.support.builders import make_member
+from tests.support.money import decide, make_desk
 from tests.web.checkout_scene import words_of
 from tests.web.posting import pay, pay_for, visit, write_client, write_invoice
 
@@ -308,6 +311,32 @@ class TestClientCredit:
         assert owner.client.get(f"/invoices/{ref}/move-to-credit").status_code == 303
         owner.send(f"/invoices/{ref}/move-to-credit")
         assert "holds no money that could be moved" in read(owner, f"/invoices/{ref}")
+
+
+class TestSplit:
+    def test_payment_shows_each_invoice_and_its_payer_their_own_part_alone(self, owner):
+        refs = [write_invoice(owner.app, owner.shop, amount=amount) for amount in ("90", "70")]
+        payment = pay_for(owner.app, owner.shop, refs[0], "160", memo=None, memo_type="none")
+        with owner.app.app_context():
+            owner.shop.enter()
+            parts = [
+                Part(from_ref("inv", ref), Decimal(amount))
+                for ref, amount in zip(refs, ("90", "70"), strict=True)
+            ]
+            decide(
+                owner.shop,
+                match,
+                payment_id=from_ref("pay", payment),
+                parts=parts,
+                desk=make_desk(owner.shop, utc_now()),
+            )
+            tokens = [db.session.get_one(Invoice, from_ref("inv", ref)).token for ref in refs]
+
+        for ref, token, part in zip(refs, tokens, ("90.00 XLM", "70.00 XLM"), strict=True):
+            words, receipt = read(owner, f"/invoices/{ref}"), words_of(owner.client.get(f"/i/{token}"))
+            assert f"{part} of 160.00 XLM sent" in words and "matched by hand" in words
+            assert "Payment matched by hand" in words
+            assert f"Amount, time {part}" in receipt and "160.00" not in receipt
 
 
 class TestTimeline:
