@@ -253,13 +253,23 @@ def _of_exact_amount(merchant_id: UUID, network: str, seen: Iterable[SeenPayment
         text(
             """
             SELECT i.id
-            FROM unnest(ARRAY['PENDING', 'EXPIRED', 'PAID']) AS s (status)
-            CROSS JOIN LATERAL (
-                SELECT id, asset, amount - amount_received AS due
-                FROM invoices
-                WHERE merchant_id = :merchant_id AND network = :network AND status = s.status
-                ORDER BY created_at DESC, id DESC
-                LIMIT :scanned
+            FROM (
+                SELECT o.id, o.asset, o.due
+                FROM unnest(ARRAY['PENDING', 'EXPIRED']) AS s (status)
+                CROSS JOIN LATERAL (
+                    SELECT id, asset, amount - amount_received AS due
+                    FROM invoices
+                    WHERE merchant_id = :merchant_id AND network = :network AND status = s.status
+                    ORDER BY created_at DESC, id DESC
+                    LIMIT :scanned
+                ) AS o
+                UNION ALL
+                (
+                    SELECT id, asset, amount - amount_received
+                    FROM invoices
+                    WHERE merchant_id = :merchant_id AND network = :network AND 'reversed' = ANY (flags)
+                    LIMIT :scanned
+                )
             ) AS i
             JOIN unnest(CAST(:assets AS text[]), CAST(:dues AS numeric[])) AS w (asset, due) USING (asset, due)
             LIMIT :most

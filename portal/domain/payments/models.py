@@ -88,6 +88,10 @@ class Payment(Base):
             "ix_payments_unmatched", "merchant_id", "network", text("created_at DESC"),
             postgresql_where=text("status = 'UNMATCHED'"),
         ),
+        Index(
+            "ix_payments_ignored", "merchant_id", "network", text("created_at DESC"), text("id DESC"),
+            postgresql_where=text("status = 'IGNORED'"),
+        ),
     )  # fmt: skip
 
     id: Mapped[Identity]
