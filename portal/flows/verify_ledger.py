@@ -1,92 +1,101 @@
-"""Derives the books once more from their first facts and tells where the rows say something else.
+"""Derives the books once more from chain rows and people's decisions, and tells where the rows say something else.
 
-What an invoice received is added up twice, from its allocations and from the entries that its payments'
-journals booked; its status and settlement follow from that sum. Every account's balance is added up from
-its entries.
+In this order: what the chain says of each payment, refund and clawback (`verify_chain`); what each invoice then
+received, its status, settlement and flags (`verify_invoices`); what each account then holds (`verify_accounts`).
+Bounded pages, each of one moment, and nothing is held open between them: it runs beside the daily work.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from flask import current_app
+from sqlalchemy import TextClause, text
 
+from config import Config
 from portal.db import release
 from portal.extensions import db
-from portal.kernel.money import format_units, settlement_for
-from portal.kernel.refs import to_ref
+from portal.flows import verify_accounts, verify_chain, verify_invoices
+from portal.flows.differences import Corrections, Difference, Progress, units
+from portal.kernel.chain import ChainContradiction
+from portal.kernel.money import from_stroops
 
-BATCH = 1000
+__all__ = ["BATCH", "Difference", "Progress", "verify_ledger", "verify_merchant"]
 
-# Raw SQL: one statement a batch, whatever happened to the invoices; the ORM would read them row by row.
-_INVOICES = text(
+# A page of payments reads their envelopes: about a second of work.
+BATCH = 500
+_FIRST = UUID(int=0)
+_MERCHANTS = text("SELECT id FROM merchants WHERE id > :after ORDER BY id LIMIT :limit")
+# A transaction is stored because it brought or took money, so one that nothing names has lost its payments.
+_ORPHANS = text(
     """
-    SELECT i.id, i.status, i.amount, i.amount_received, i.flags, i.issued_at, i.closed_at,
-        (SELECT coalesce(sum(g.amount), 0) FROM allocations g WHERE g.invoice_id = i.id) AS allocated,
-        (
-            SELECT coalesce(sum(CASE e.side WHEN 'CREDIT' THEN e.amount ELSE -e.amount END), 0)
-            FROM (SELECT DISTINCT journal_id FROM allocations WHERE invoice_id = i.id) AS g
-            JOIN ledger_entries e ON e.journal_id = g.journal_id
-            JOIN ledger_accounts a ON a.id = e.account_id AND a.kind = 'receivable'
-        ) AS booked,
-        (
-            SELECT e.payload ->> 'settlement' FROM events e WHERE e.aggregate_id = i.id ORDER BY e.version DESC LIMIT 1
-        ) AS announced
-    FROM invoices i
-    WHERE i.id > :after
-    ORDER BY i.id
+    SELECT t.*
+    FROM chain_transactions t
+    WHERE t.id > :after
+        AND NOT EXISTS (SELECT FROM payments p WHERE p.transaction_id = t.id)
+        AND NOT EXISTS (SELECT FROM refunds f WHERE f.transaction_id = t.id)
+        AND NOT EXISTS (SELECT FROM clawbacks k WHERE k.transaction_id = t.id)
+    ORDER BY t.id
     LIMIT :limit
     """
 )
-_ACCOUNTS = text(
-    """
-    SELECT a.id, a.kind, coalesce(b.balance, 0) AS balance, (
-        SELECT coalesce(sum(CASE e.side WHEN 'DEBIT' THEN e.amount ELSE -e.amount END), 0)
-        FROM ledger_entries e
-        WHERE e.account_id = a.id
-    ) AS derived
-    FROM ledger_accounts a
-    LEFT JOIN account_balances b ON b.account_id = a.id
-    WHERE a.id > :after
-    ORDER BY a.id
-    LIMIT :limit
-    """
-)
+_OWNED = text("SELECT address FROM wallets WHERE network = :network AND address = ANY(:addresses)")
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One figure that is not what the facts say; `derived` is right."""
-
-    ref: str
-    figure: str
-    stored: str
-    derived: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A batch that was verified."""
-
-    what: str
-    rows: int
-    differences: tuple[Difference, ...]
+def verify_ledger(*, merchant_id: UUID | None = None) -> Iterator[Progress]:
+    """Yield the differences page by page, of one merchant or of all; nothing is changed."""
+    if merchant_id is not None:
+        yield from verify_merchant(merchant_id)
+        return
+    for merchants in _pages(_MERCHANTS, {}):
+        for row in merchants:
+            yield from verify_merchant(row.id)
+    for orphans in _pages(_ORPHANS, {}):
+        passphrases = _passphrases()
+        yield Progress(
+            "payments", 0, tuple(each for row in orphans for each in _check_orphan(row, passphrases))
+        )
 
 
-def verify_ledger() -> Iterator[Progress]:
-    """Yield the differences batch by batch, invoices first, then accounts; nothing is changed."""
-    for rows in _batches(_INVOICES):
-        yield Progress("invoices", len(rows), tuple(found for row in rows for found in _check_invoice(row)))
-    for rows in _batches(_ACCOUNTS):
-        yield Progress("accounts", len(rows), tuple(found for row in rows for found in _check_account(row)))
+def verify_merchant(merchant_id: UUID) -> Iterator[Progress]:
+    """Yield the differences in the books of one merchant."""
+    passphrases, found = _passphrases(), Corrections()
+    scope = {"merchant_id": merchant_id}
+    wallets = verify_chain.wallets_of(merchant_id)
+    release()
+    for rows in _pages(verify_chain.PAYMENTS, scope):
+        differences, unread = verify_chain.check_payments(merchant_id, rows, wallets, passphrases, found)
+        release()
+        yield Progress("payments", len(rows), tuple(differences), unread)
+    yield from _outgoing(merchant_id, passphrases)
+    for rows in _pages(verify_invoices.INVOICES, scope):
+        yield Progress(
+            "invoices", len(rows), _each(rows, lambda row: verify_invoices.check_invoice(row, found))
+        )
+    balances = tuple(verify_accounts.check_balances(merchant_id, found))
+    release()
+    yield Progress("accounts", 0, balances)
+    told = {each.ref for each in balances}
+    for rows in _pages(verify_accounts.ACCOUNTS, scope):
+        entered = _each(rows, verify_accounts.check_entries)
+        yield Progress("accounts", len(rows), tuple(each for each in entered if each.ref not in told))
 
 
-def _batches(statement: Any) -> Iterator[list[Any]]:
-    after = UUID(int=0)
+def _outgoing(merchant_id: UUID, passphrases: Mapping[str, str]) -> Iterator[Progress]:
+    after = _FIRST
     while True:
-        rows = list(db.session.execute(statement, {"after": after, "limit": BATCH}).all())
+        rows, differences = verify_chain.check_outgoing(merchant_id, after, BATCH, passphrases)
+        release()
+        if not rows:
+            return
+        yield Progress("payments", 0, tuple(differences))
+        after = rows[-1].id
+
+
+def _pages(statement: TextClause, scope: Mapping[str, Any]) -> Iterator[list[Any]]:
+    after = _FIRST
+    while True:
+        rows = list(db.session.execute(statement, {**scope, "after": after, "limit": BATCH}).all())
         release()
         if not rows:
             return
@@ -94,42 +103,25 @@ def _batches(statement: Any) -> Iterator[list[Any]]:
         after = rows[-1].id
 
 
-def _check_invoice(row: Any) -> Iterator[Difference]:
-    ref = to_ref("inv", row.id)
-    if row.amount_received != row.allocated:
-        yield Difference(ref, "amount_received", _units(row.amount_received), _units(row.allocated))
-    if row.booked != row.allocated:
-        yield Difference(ref, "allocated", _units(row.allocated), _units(row.booked))
-    status = _status(row)
-    if row.status != status:
-        yield Difference(ref, "status", row.status, status)
-    derived = _settlement(row)
-    if row.announced != derived:
-        yield Difference(ref, "settlement", str(row.announced), derived)
+def _each(rows: list[Any], check: Callable[[Any], Iterator[Difference]]) -> tuple[Difference, ...]:
+    return tuple(difference for row in rows for difference in check(row))
 
 
-def _check_account(row: Any) -> Iterator[Difference]:
-    if row.balance != row.derived:
-        yield Difference(
-            to_ref("acc", row.id), f"{row.kind} balance", _units(row.balance), _units(row.derived)
-        )
+def _check_orphan(row: Any, passphrases: Mapping[str, str]) -> Iterator[Difference]:
+    try:
+        seen = verify_chain.read_stored(row, (), frozenset(), passphrases)
+    except (verify_chain.Unreadable, ChainContradiction):
+        return
+    scope = {"network": row.network, "addresses": [credit.destination for credit in seen.credits]}
+    owned = {each.address for each in db.session.execute(_OWNED, scope)}
+    release()
+    for credit in seen.credits:
+        if credit.destination in owned:
+            said = f"{units(from_stroops(credit.stroops))} {credit.asset}"
+            place = f"credit {credit.operation_index}.{credit.credit_index}"
+            yield Difference(seen.canonical_hash, place, "none", said)
 
 
-def _status(row: Any) -> str:
-    """Return the status that follows from money and times alone; who closed it only its row knows."""
-    if row.issued_at is None:
-        return "DRAFT"
-    if row.allocated >= row.amount or "reversed" in row.flags:
-        return "PAID"
-    if row.closed_at is None:
-        return "PENDING"
-    return row.status if row.status in {"EXPIRED", "CANCELLED"} else "EXPIRED"
-
-
-def _settlement(row: Any) -> str:
-    is_overpaid = "overpaid" in row.flags
-    return settlement_for(due=row.amount, received=max(row.allocated, Decimal(0)), overpaid=is_overpaid).value
-
-
-def _units(amount: Decimal) -> str:
-    return format_units(amount)
+def _passphrases() -> dict[str, str]:
+    config: Config = current_app.config["TAGIH"]
+    return {config.network: config.network_passphrase}

@@ -7,7 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
+from stellar_sdk import AccountMerge, Asset, IdMemo, Keypair
+from stellar_sdk import Payment as StellarPayment
 
+from config import SANDBOX_PASSPHRASE
+from portal.adapters.horizon_records import observe, read_transaction
 from portal.db import run_transaction
 from portal.domain.clients import rules as client_rules
 from portal.domain.clients import service
@@ -23,9 +27,10 @@ from portal.domain.payments.models import Payment
 from portal.domain.payments.service import store_transaction
 from portal.domain.refunds.models import Refund
 from portal.extensions import db
-from portal.kernel.chain import CLAWBACK, Debit
+from portal.kernel.chain import CLAWBACK, Debit, ObservedTransaction
 from portal.kernel.money import ZERO
 from portal.kernel.refs import new_id
+from tests.cases.signing import Signed, sign
 from tests.support.builders import (
     ISSUER,
     NETWORK,
@@ -54,7 +59,7 @@ def make_decided_shop() -> dict[str, Any]:
     ids |= _paid_elsewhere(shop)
     _clawed_back(shop)
     _out_of_order(shop)
-    return ids
+    return ids | _really_signed(shop)
 
 
 def arrive(shop: Shop, amount: str, *, asset: str = "native", ledger: int = 51_203_904) -> UUID:
@@ -199,6 +204,34 @@ def _clawed_back(shop: Shop) -> None:
         debit = Debit(0, shop.wallet, ISSUER, DOLLARS, int(amount) * 10_000_000, CLAWBACK)
         transfer = make_transfer(auto, ledger=51_300_000 + place, credits=(), debits=(debit,), **NAMELESS)
         record(shop, replace(transfer, closed_at=NOON + timedelta(hours=1)))
+
+
+def _really_signed(shop: Shop) -> dict[str, Any]:
+    """Record two transactions as a Horizon gave them: a payment by its memo, and an account merged into the wallet."""
+    invoice = make_invoice(shop)
+    assert invoice.pay_ref is not None
+    paid = _observed(
+        sign(
+            [StellarPayment(shop.wallet, Asset.native(), "90")],
+            payer=Keypair.random(),
+            memo=IdMemo(invoice.pay_ref),
+            passphrase=SANDBOX_PASSPHRASE,
+            closed_at=NOON,
+        )
+    )
+    merged = _observed(
+        sign(
+            [AccountMerge(shop.wallet)], payer=Keypair.random(), passphrase=SANDBOX_PASSPHRASE, closed_at=NOON
+        )
+    )
+    record(shop, merged)
+    payment_id = record(shop, paid).payments[0].id
+    return {"signed_payment": payment_id, "signed_invoice": invoice.id, "signed_hash": paid.canonical_hash}
+
+
+def _observed(signed: Signed) -> ObservedTransaction:
+    checked, envelope = read_transaction(signed.record, SANDBOX_PASSPHRASE)
+    return observe(checked, envelope, signed.operations, lambda operation_id, address: 410_000_000)
 
 
 def _out_of_order(shop: Shop) -> None:

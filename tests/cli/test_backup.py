@@ -63,4 +63,4 @@ def test_the_backup_role_may_write_nothing(scene):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("UPDATE invoices SET description = 'mine'")
 
-    assert seen == 2
+    assert seen == 3
