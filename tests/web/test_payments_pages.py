@@ -1,9 +1,16 @@
 """The pages of payments: all of them, the unmatched ones, and why one counts."""
 
+import html
+import re
+
 import pytest
 
 from tests.support.builders import PAYER
-from tests.web.posting import pay, visit
+from tests.web.posting import pay, pay_for, visit
+
+
+def words_of(page: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 class TestList:
@@ -64,6 +71,91 @@ class TestPage:
         page = owner.get(f"/payments/{payment_ref}")
 
         assert "Why it does not count" in page and "It carries no clear reference" in page
+
+    def test_names_the_field_that_answered_each_rule(self, web_app):
+        owner = visit(web_app)
+        operation = {
+            "type": "payment",
+            "from": PAYER,
+            "to": "G",
+            "amount": "90.0000000",
+            "asset_type": "native",
+        }
+        raw = {
+            "hash": "x",
+            "successful": True,
+            "created_at": "2026-11-20T12:05:00Z",
+            "operations": [operation],
+        }
+        _, payment_ref = pay(web_app, owner.shop, raw=raw)
+
+        words = words_of(owner.get(f"/payments/{payment_ref}"))
+
+        for said in (
+            "operations[0].amount = 90.0000000",
+            "operations[0].from",
+            "operations[0].to = G",
+            "operations[0].asset_type",
+            "created_at = 2026-11-20T12:05:00Z",
+            "memo_type = id",
+        ):
+            assert said in words, said
+
+    def test_accounts_for_every_stroop(self, web_app):
+        owner = visit(web_app)
+        invoice_ref, payment_ref = pay(web_app, owner.shop, paid="100")
+        second = pay_for(web_app, owner.shop, invoice_ref, "7", ledger=51_203_999)
+
+        first = words_of(owner.get(f"/payments/{payment_ref}"))
+
+        assert "90.00 Client credit, beyond what was due 10.00 Received 100.00 XLM" in first
+        assert "due 7.00 Received 7.00 XLM" in words_of(owner.get(f"/payments/{second}"))
+
+    def test_tells_its_history(self, web_app):
+        owner = visit(web_app)
+        _, payment_ref = pay(web_app, owner.shop)
+
+        assert "Recorded and credited to INV-" in owner.get(f"/payments/{payment_ref}")
+
+    def test_is_downloaded_whole_as_json(self, web_app):
+        owner = visit(web_app)
+        invoice_ref, payment_ref = pay(web_app, owner.shop, paid="100")
+
+        answer = owner.client.get(f"/payments/{payment_ref}.json")
+
+        told = answer.json
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{payment_ref}.json"'
+        assert (told["id"], told["invoice"], told["recorded"]) == (payment_ref, invoice_ref, True)
+        assert (
+            told["settlement"] | {"allocated": "90.0000000", "excess_to_credit": "10.0000000"}
+            == (told["settlement"])
+        )
+        assert told["transaction"]["envelope_xdr"] == "AAAA" and told["rules"][0]["fields"]
+        [journal] = told["journals"]
+        assert [(each["account"], each["side"], each["amount"]) for each in journal["entries"]] == [
+            ("wallet", "DEBIT", "100.0000000"),
+            ("receivable", "CREDIT", "90.0000000"),
+            ("client_credit", "CREDIT", "10.0000000"),
+        ]
+        assert {each["owner"] for each in journal["entries"]} == {owner.shop.wallet, invoice_ref}
+
+    def test_lets_no_internal_id_out(self, web_app):
+        owner = visit(web_app)
+        _, payment_ref = pay(web_app, owner.shop)
+
+        text = owner.get(f"/payments/{payment_ref}.json")
+
+        assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-", text)
+
+    def test_is_read_in_few_statements(self, web_app, statements):
+        owner = visit(web_app)
+        _, payment_ref = pay(web_app, owner.shop, memo_type="none", memo=None)
+        owner.get(f"/payments/{payment_ref}")
+        statements.clear()
+
+        owner.get(f"/payments/{payment_ref}")
+
+        assert len(statements) <= 16, statements
 
     def test_is_invisible_to_a_stranger(self, web_app):
         _, payment_ref = pay(web_app, visit(web_app).shop)
