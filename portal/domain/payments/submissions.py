@@ -28,7 +28,7 @@ LAST_DELAY = timedelta(minutes=10)
 GIVE_UP_AFTER = timedelta(hours=24)
 # After an outage it is a quarter of the claim's age, so that a paid invoice is seen soon after the recovery and
 # a long outage is no storm of looks.
-OUTAGE_DELAY_MIN, OUTAGE_DELAY_MAX = timedelta(seconds=1), timedelta(seconds=15)
+OUTAGE_DELAY_MIN, OUTAGE_DELAY_MAX = timedelta(seconds=1), timedelta(seconds=10)
 LEASE_SECONDS = 30
 
 
@@ -140,8 +140,7 @@ def postpone(
     """Leave a submission to a later attempt, or give up a day after it was made.
 
     Only a network that answers and `is_absent` ends the wait. An outage says nothing about the transaction: it
-    counts as no attempt and the next look follows soon, at `not_before` when the source said it may be asked
-    again then (429).
+    counts as no attempt and the next look follows soon, but not before the source said it may be asked again.
     """
     submission.updated_at = now
     submission.lease_until = submission.lease_token = None
@@ -162,9 +161,8 @@ def postpone(
 
 def after_outage(*, started_at: datetime, not_before: datetime | None, now: datetime) -> datetime:
     """Return when to look again after the source gave no usable answer."""
-    if not_before is not None:
-        return max(not_before, now + OUTAGE_DELAY_MIN)
-    return now + min(OUTAGE_DELAY_MAX, max(OUTAGE_DELAY_MIN, (now - started_at) / 4))
+    due = now + min(OUTAGE_DELAY_MAX, max(OUTAGE_DELAY_MIN, (now - started_at) / 4))
+    return due if not_before is None else max(due, not_before)
 
 
 def next_attempt_at(*, started_at: datetime, attempts: int, now: datetime) -> datetime | None:
