@@ -33,6 +33,7 @@ from portal.kernel.chain import (
 )
 
 PAGE_RECORDS_MAX = 200
+INT64_MAX = 2**63 - 1
 # What goes into a path is checked, whoever asks.
 _HASH = re.compile(r"[0-9a-f]{64}")
 # Enough to recognise what stands where a hash should.
@@ -276,9 +277,17 @@ def _records(body: Record) -> list[Any]:
 
 
 def _paging_token(record: object) -> str:
-    token = record.get("paging_token") if isinstance(record, dict) else None
-    if not isinstance(token, str) or DIGITS.fullmatch(token) is None:
+    """Return where the next page begins: the operation's own id, in 64 bits.
+
+    A wild one would carry the watcher past the end of the network, which then looks as if it had been reset.
+    """
+    if not isinstance(record, dict):
+        raise ChainUnavailable("a record of Horizon is no object")
+    token = record.get("paging_token")
+    if not isinstance(token, str) or DIGITS.fullmatch(token) is None or int(token) > INT64_MAX:
         raise ChainUnavailable("a record of Horizon has no paging token")
+    if record.get("id", token) != token:
+        raise ChainUnavailable("the paging token of a record is not its id")
     return token
 
 
