@@ -1,5 +1,6 @@
 """An invoice whose payment the issuer took back: nobody reads "Paid", everybody reads what is due again."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -94,6 +95,7 @@ class TestPortal:
 
         assert '90.00 <span class="code">USDC' in home
         assert "Reversed</span>" in home and "due again" in home
+        assert re.search(r"Invoices paid</dt>\s*<dd class=\"value num\">0<", home)
 
     def test_counts_it_beside_pending_invoices(self, owner, reversed_ref):
         issue(owner, amount="10")

@@ -134,6 +134,7 @@ def paid_invoices(*, merchant_id: UUID, network: str, since: datetime) -> PaidIn
                 JOIN invoices i ON i.merchant_id = p.merchant_id AND i.id = p.invoice_id
                 WHERE p.merchant_id = :merchant_id AND p.network = :network AND p.status = 'CONFIRMED'
                   AND p.created_at >= :recorded_since AND i.status = 'PAID' AND i.paid_at >= :since
+                  AND NOT 'reversed' = ANY (i.flags)
             ) AS paid
             """
         ),
