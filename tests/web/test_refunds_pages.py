@@ -310,6 +310,7 @@ class TestAsking:
 
         stranger.get(f"/refunds/{ref}", status=404)
         stranger.get(stall.form, status=404)
+        stranger.get(f"/payments/{stall.payment}/refunds", status=404)
         for path in (f"/refunds/{ref}/cancel", f"/payments/{stall.payment}/refunds"):
             fields = {"amount": "90", **REASON}
             assert stranger.send(path, fields, page="/clients/new").status_code == 404
@@ -418,8 +419,8 @@ class TestSending:
 
         for path in ("submissions", "preparations", "withdrawals", "cancel"):
             assert stall.owner.client.get(f"/refunds/{ref}/{path}").location == f"/refunds/{ref}"
-        for path in ("refunds", "refunds/review"):
-            assert stall.owner.client.get(f"/payments/{stall.payment}/{path}").location == stall.form
+        assert stall.owner.client.get(f"/payments/{stall.payment}/refunds/review").location == stall.form
+        assert ref in stall.owner.get(f"/payments/{stall.payment}/refunds")
 
 
 class TestList:
@@ -428,6 +429,8 @@ class TestList:
 
     def test_stands_under_payments(self, stall):
         assert 'href="/refunds"' in stall.owner.get("/payments")
+        stall.make(amount="10")
+        assert f'href="/payments/{stall.payment}/refunds"' in stall.owner.get(f"/payments/{stall.payment}")
         assert 'href="/payments" aria-current="page"' in " ".join(stall.owner.get("/refunds").split())
 
     def test_is_narrowed_by_status(self, stall):

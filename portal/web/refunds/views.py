@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from portal.domain.payments import queries as payments
 from portal.domain.refunds import queries
 from portal.domain.refunds.obstacles import ConfirmationMissing
 from portal.flows import prepare_refund as flow
@@ -99,8 +100,19 @@ def create(ref: str) -> ResponseReturnValue:
     return redirect(url_for(".show", ref=to_ref("rfd", refund.id)), 303)
 
 
+@bp.get("/payments/<ref>/refunds")
+@merchant_required("viewer")
+def of_payment(ref: str) -> ResponseReturnValue:
+    """List the refunds of one payment; also where whoever reloads the form's address arrives."""
+    merchant_id, payment_id = user().merchant_id, from_ref("pay", ref)
+    payments.get(merchant_id=merchant_id, payment_id=payment_id)
+    made = queries.list_for_payment(merchant_id=merchant_id, payment_id=payment_id)
+    return render_template(
+        "refunds/index.html", refunds=made, payment_ref=ref, pager={}, tabs=(), states=words.STATUS_WORDS
+    )
+
+
 @bp.get("/payments/<ref>/refunds/review", endpoint="review_again")
-@bp.get("/payments/<ref>/refunds", endpoint="create_again")
 @merchant_required("admin")
 def again(ref: str) -> ResponseReturnValue:
     """Lead back to the form whoever reloads the address that it was sent to."""

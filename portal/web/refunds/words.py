@@ -120,8 +120,8 @@ def _rule(result: RuleResult) -> Rule:
 def _moment(event: Event) -> Moment:
     code, named = event.payload.get("code"), event.payload.get("transaction_hash")
     if event.type == "refund.updated":
-        text = "Prepared again" if code is None else "It was not that transaction"
-        return Moment(text, event.occurred_at, "", _sentence(code))
+        texts = {None: "Prepared again", "withdrawn": "The hash was taken back"}
+        return Moment(texts.get(code, "It was not that transaction"), event.occurred_at, "", _sentence(code))
     text, tone = _EVENTS.get(event.type, (event.type, ""))
     return Moment(text, event.occurred_at, tone, _sentence(code) or (short_hash(named) if named else ""))
 
