@@ -54,6 +54,9 @@ PAGES = (
     PageOf("payments", "/payments"),
     PageOf("payment", "/payments/{payment}"),
     PageOf("unmatched", "/payments/unmatched"),
+    PageOf("payment-unmatched", "/payments/{unmatched}"),
+    PageOf("payment-match", "/payments/{unmatched}/match?invoice={invoice_partial}"),
+    PageOf("payment-split", "/payments/{unmatched}/split"),
     PageOf("refunds", "/refunds"),
     PageOf("refund-new", "/payments/{payment}/refunds/new"),
     PageOf("balances", "/balances"),
@@ -88,7 +91,12 @@ def find_facts(*, url: str, horizon: str, api_key: str) -> dict[str, str]:
         facts[f"checkout_{state}"] = invoice["checkout_url"]
         if state == "pending":
             facts["pay_uri"] = quote(invoice["pay_to"]["uri"], safe="")
-    for name, path in (("client", "/clients"), ("payment", "/payments?status=CONFIRMED")):
+    paths = {
+        "client": "/clients",
+        "payment": "/payments?status=CONFIRMED",
+        "unmatched": "/payments?status=UNMATCHED",
+    }
+    for name, path in paths.items():
         for each in ask(path):
             facts[name] = each["id"]
     return facts
