@@ -22,7 +22,7 @@ from portal.commands.working import as_json, print_json, working
 from portal.kernel.clock import utc_now
 from portal.kernel.errors import Conflict
 
-JOBS = ("relay", "watch", "verify", "sweep", "ready", "refunds")
+JOBS = ("relay", "watch", "verify", "sweep", "ready", "refunds", "books")
 
 
 def register_commands(app: Flask) -> None:

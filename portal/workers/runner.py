@@ -23,7 +23,7 @@ from portal.domain.events.rules import CONSUMERS
 from portal.kernel.actor import Actor, set_actor
 from portal.kernel.clock import utc_now
 from portal.kernel.errors import TagihError
-from portal.workers import check_wallets, follow_refunds, sweep, verify_submissions
+from portal.workers import check_books, check_wallets, follow_refunds, sweep, verify_submissions
 from portal.workers.relay_outbox import Relay
 from portal.workers.watch_payments import Watcher
 
@@ -31,12 +31,13 @@ log = structlog.get_logger()
 HEARTBEAT_EVERY = timedelta(seconds=5)
 PAUSE_FIRST_SECONDS = 0.25
 PAUSE_MAX_SECONDS = 20.0
-JOBS = ("relay", "watch", "verify", "sweep", "ready", "refunds")
+JOBS = ("relay", "watch", "verify", "sweep", "ready", "refunds", "books")
 WATCH_PAUSE_SECONDS = 1.0
 VERIFY_PAUSE_SECONDS = 0.5
 SWEEP_PAUSE_SECONDS = 5.0
 READY_PAUSE_SECONDS = 5.0
 REFUNDS_PAUSE_SECONDS = 0.5
+BOOKS_PAUSE_SECONDS = 60.0
 
 # What a round raises when a dependency is away; anything else in BUGS is ours, and told with its trace.
 OUTAGES = (TagihError, SQLAlchemyError, OSError)
@@ -83,6 +84,7 @@ def _jobs(config: Config, watcher: Watcher) -> list[Job]:
             lambda now: verify_submissions.run_once(now, network=config.network),
             VERIFY_PAUSE_SECONDS,
         ),
+        Job("books", lambda now: check_books.run_once(now, network=config.network), BOOKS_PAUSE_SECONDS),
         Job("sweep", lambda now: sweep.run_once(now, network=config.network), SWEEP_PAUSE_SECONDS),
         Job(
             "refunds",

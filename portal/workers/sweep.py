@@ -9,6 +9,7 @@ from portal.db import run_transaction
 from portal.domain.events import outbox
 from portal.domain.idempotency.models import IdempotencyKey
 from portal.domain.invoices import service
+from portal.domain.ledger.models import BookCheck
 from portal.domain.merchants.models import OneTimeCode, UserSession
 from portal.domain.payments import looks
 from portal.extensions import db
@@ -20,6 +21,7 @@ IDEMPOTENCY_KEPT = timedelta(hours=48)
 DELIVERED_KEPT = timedelta(days=7)
 SESSIONS_KEPT = timedelta(days=30)
 CODES_KEPT = timedelta(days=1)
+BOOK_CHECKS_KEPT = timedelta(days=90)
 
 
 def run_once(now: datetime, *, network: str) -> int:
@@ -49,6 +51,7 @@ def _remove_old(now: datetime) -> int:
         (IdempotencyKey, IdempotencyKey.created_at, IDEMPOTENCY_KEPT),
         (UserSession, UserSession.expires_at, SESSIONS_KEPT),
         (OneTimeCode, OneTimeCode.expires_at, CODES_KEPT),
+        (BookCheck, BookCheck.checked_at, BOOK_CHECKS_KEPT),
     ):
         gone = db.session.execute(delete(model).where(column < now - kept).returning(column)).all()
         removed += len(gone)

@@ -84,6 +84,7 @@ class Payment(Base):
         ForeignKeyConstraint(["merchant_id", "client_id"], ["clients.merchant_id", "clients.id"]),
         Index("ix_payments_list", "merchant_id", "network", text("created_at DESC"), text("id DESC")),
         Index("ix_payments_invoice_id", "merchant_id", "invoice_id"),
+        Index("ix_payments_decided", "merchant_id", postgresql_where=text("decision IS NOT NULL")),
         Index(
             "ix_payments_unmatched", "merchant_id", "network", text("created_at DESC"),
             postgresql_where=text("status = 'UNMATCHED'"),
