@@ -123,9 +123,11 @@ class TestMatch:
         payment = money(owner, "100")
         query = f"parts-0-invoice={number}&parts-0-amount=30&parts-4-invoice={second}&parts-7-amount="
 
+        shown = owner.get(f"/payments/{payment}/match?{query}")
         confirm(owner, payment, query)
 
         words = words_of(owner.get(f"/payments/{payment}"))
+        assert f'href="/payments/{payment}/split?parts-0-invoice={first}' in shown
         assert row_of(owner, Invoice, "inv", first).status == row_of(owner, Invoice, "inv", second).status
         assert row_of(owner, Invoice, "inv", second).overpaid_by == 10
         assert "Client credit, beyond what was due 10.00 Received 100.00 XLM" in words

@@ -1,6 +1,7 @@
 """What people decide about a payment: give it to invoices, undo that, mark it for refund, ignore it, restore it."""
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -213,10 +214,19 @@ def _preview_page(
             refusal=refusal,
             overruled=words.OVERRULED,
             note_max=NOTE_MAX,
+            back=_way_back(ref, form),
         )
         return html, status
 
     return _attempt(ref, form, work)
+
+
+def _way_back(ref: str, form: MatchForm) -> str:
+    """Return where the parts were chosen, with all of them still there."""
+    if form.is_single:
+        return url_for("payments.show", ref=ref)
+    typed: dict[str, Any] = {field.id: field.value for field in form}
+    return url_for("payments.split", ref=ref, **typed)
 
 
 def _refused_page(ref: str, form: MatchForm) -> ResponseReturnValue:
