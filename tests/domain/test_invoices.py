@@ -55,7 +55,7 @@ def pay(shop, invoice, **transfer):
 
 
 def event_types(shop, invoice):
-    events = queries.timeline(merchant_id=shop.id, invoice_id=invoice.id)
+    events = queries.timeline(merchant_id=shop.id, aggregate_ids=[invoice.id])
     return [event.type for event in reversed(events)]
 
 
@@ -274,7 +274,7 @@ def test_a_checkout_token_leads_to_its_invoice_before_any_tenant_is_known(shop):
 
 def test_the_public_json_holds_refs_and_strings_and_no_internal_id(shop):
     invoice = make_invoice(shop)
-    event = queries.timeline(merchant_id=shop.id, invoice_id=invoice.id)[0]
+    event = queries.timeline(merchant_id=shop.id, aggregate_ids=[invoice.id])[0]
 
     assert event.payload["id"] == to_ref("inv", invoice.id)
     assert event.payload["pay_to"]["memo"] == str(invoice.pay_ref)

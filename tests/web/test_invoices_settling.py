@@ -353,6 +353,20 @@ class TestTimeline:
         assert -1 not in places and places == sorted(places), (places, words)
 
 
+class TestPage:
+    def test_reads_in_few_statements_however_much_happened(self, owner, statements):
+        ref, _ = pay(owner.app, owner.shop, paid="30")
+        for amount in ("10", "20"):
+            record(owner, ref, amount=amount)
+        owner.send(undo_path(owner, ref), {"reason": "wrong invoice"})
+        owner.get(f"/invoices/{ref}")
+        statements.clear()
+
+        owner.get(f"/invoices/{ref}")
+
+        assert len(statements) <= 17, statements
+
+
 class TestWhoMay:
     PATHS = ("external-payments", "credit", "move-to-credit")
 
