@@ -348,6 +348,16 @@ _EVENTS: dict[str, tuple[str, str]] = {
             OR EXISTS (SELECT FROM events l WHERE l.aggregate_id = p.id AND l.version > p.version)
         """,
     ),
+    "refunds_are_announced": (
+        "rfd",
+        """
+        SELECT f.id AS subject
+        FROM refunds f
+        LEFT JOIN events e ON e.aggregate_id = f.id AND e.version = f.version
+        WHERE (e.payload ->> 'status', e.payload ->> 'code') IS DISTINCT FROM (f.status, f.code)
+            OR EXISTS (SELECT FROM events l WHERE l.aggregate_id = f.id AND l.version > f.version)
+        """,
+    ),
     "events_have_their_outbox_rows": (
         "evt",
         f"""

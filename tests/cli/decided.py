@@ -19,17 +19,12 @@ from portal.domain.clients.models import Client
 from portal.domain.invoices import service as invoices
 from portal.domain.invoices.models import Invoice
 from portal.domain.invoices.service import IssueTerms
-from portal.domain.ledger import rules as postings
 from portal.domain.merchants.models import Merchant, Wallet
 from portal.domain.payments import credit, decisions, external
 from portal.domain.payments.decisions import Part
 from portal.domain.payments.models import Payment
-from portal.domain.payments.service import store_transaction
-from portal.domain.refunds.models import Refund
 from portal.extensions import db
 from portal.kernel.chain import CLAWBACK, Debit, ObservedTransaction
-from portal.kernel.money import ZERO
-from portal.kernel.refs import new_id
 from tests.cases.signing import Signed, sign
 from tests.support.builders import (
     ISSUER,
@@ -42,7 +37,7 @@ from tests.support.builders import (
     make_transfer,
 )
 from tests.support.money import decide, record
-from tests.support.money import make_desk as desk
+from tests.support.refunding import again, promise, sending, settle
 
 DOLLARS = f"USDC:{ISSUER}"
 NAMELESS = {"memo_type": "none", "memo": None}
@@ -101,43 +96,13 @@ def make_refund(
     revenue: str = "0",
     status: str = "COMPLETED",
 ) -> UUID:
-    """Send `amount` of a payment back: `credit` and `revenue` bear their parts, suspense the rest."""
-    transfer = make_transfer(make_invoice(shop), credits=())
-    refund_id = new_id()
-
-    def work() -> None:
-        payment = db.session.get_one(Payment, payment_id)
-        is_completed = status == "COMPLETED"
-        stored = store_transaction(NETWORK, transfer, NOON) if is_completed else None
-        borne = (Decimal(amount) - Decimal(credit) - Decimal(revenue), Decimal(credit), Decimal(revenue))
-        suspense, from_credit, from_revenue = borne if is_completed else (ZERO, ZERO, ZERO)
-        db.session.add(
-            Refund(
-                id=refund_id, merchant_id=shop.id, network=NETWORK, payment_id=payment_id,
-                wallet_id=payment.wallet_id, source=payment.destination, destination=payment.sender,
-                asset=payment.asset, amount=Decimal(amount), reason="too much", status=status,
-                transaction_id=stored.id if stored else None, operation_index=0 if stored else None,
-                completed_at=NOON if stored else None, next_attempt_at=NOON,
-                from_suspense=suspense, from_credit=from_credit, from_revenue=from_revenue,
-            )
-        )  # fmt: skip
-        if not is_completed:
-            payment.refund_reserved += Decimal(amount)
-            return
-        payment.refunded += Decimal(amount)
-        lines = postings.refund_postings(
-            wallet_id=payment.wallet_id,
-            debtor_id=payment.client_id or payment.invoice_id,
-            suspense=suspense,
-            credit=from_credit,
-            revenue=from_revenue,
-        )
-        desk(shop).post("refund", payment.asset, refund_id, lines)
-
-    shop.enter()
-    run_transaction(work)
-    db.session.expire_all()
-    return refund_id
+    """Send `amount` of a payment back, borne by credit and revenue as told and by suspense for the rest."""
+    refund = promise(shop, db.session.get_one(Payment, payment_id), amount)
+    if status == "COMPLETED":
+        settle(shop, refund.id, sending(refund))
+        borne = again(refund)
+        assert (borne.from_credit, borne.from_revenue) == (Decimal(credit), Decimal(revenue))
+    return refund.id
 
 
 def _client(shop: Shop) -> UUID:

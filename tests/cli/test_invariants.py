@@ -376,6 +376,11 @@ def _(copy):
     copy.sql("UPDATE payments SET version = 2 WHERE id = %(paid_payment)s")
 
 
+@breaks("refunds_are_announced")
+def _(copy):
+    copy.sql("UPDATE refunds SET code = 'lost' WHERE id = %(refund)s")
+
+
 @breaks("events_have_their_outbox_rows")
 def _(copy):
     copy.sql(
