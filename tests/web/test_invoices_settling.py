@@ -129,6 +129,12 @@ class TestRecordByHand:
         assert answer.status_code == 409
         assert "external-amount" not in owner.get(f"/invoices/{ref}")
 
+    def test_is_refused_in_words_for_a_draft(self, owner):
+        ref = write_invoice(owner.app, owner.shop, issue=False)
+
+        for answer in (record(owner, ref), owner.send(f"/invoices/{ref}/credit", {"amount": "1"})):
+            assert answer.status_code == 409 and "Issue it first" in answer.text
+
     def test_counts_once_when_the_form_is_sent_twice(self, owner):
         ref = write_invoice(owner.app, owner.shop, amount="500")
         for _ in range(2):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import render_template
+from flask import flash, render_template
 from flask.typing import ResponseReturnValue
 
 from portal.domain.invoices.documents import plain
@@ -42,4 +42,7 @@ def invoice_page(ref: str, *, status: int = 200, **sent: Any) -> ResponseReturnV
 def refused_page(ref: str, form: Form, refusal: TagihError, **sent: Any) -> ResponseReturnValue:
     """Render the invoice with what the domain refused, beside the field or above the form that it is about."""
     note(form, refusal)
+    if refusal.code == "invoice_draft":
+        # A draft's page has none of these forms, so the words would stand nowhere.
+        flash(refusal.detail, "error")
     return invoice_page(ref, status=status_of(refusal), **sent)
