@@ -80,6 +80,7 @@ def decision_document(payment: Payment) -> dict[str, Any] | None:
         "note": decision.get("note", ""),
         "reason": decision.get("reason"),
         "parts": parts,
+        "refund": decision.get("refund"),
         "moved_to_credit": list(decision.get("moved", ())),
         "decided_at": iso_or_none(payment.decided_at),
     }

@@ -2,6 +2,7 @@
 
 import html
 import re
+from decimal import Decimal
 from threading import Barrier, Thread
 from typing import Any
 
@@ -16,6 +17,8 @@ from portal.domain.merchants.models import Merchant
 from portal.domain.payments import credit
 from portal.domain.payments.booking import Desk
 from portal.domain.payments.models import Payment
+from portal.domain.refunds import service as refunds
+from portal.domain.refunds.rules import Memo
 from portal.extensions import db
 from portal.kernel.chain import Debit
 from portal.kernel.clock import utc_now
@@ -158,6 +161,17 @@ class TestMatch:
         assert "30.00 XLM of 30.00 XLM due 60.00 XLM" in words and 'value="kept"' in answer.text
         assert row_of(owner, Payment, "pay", payment).status == "UNMATCHED"
 
+    @pytest.mark.parametrize("announced", ["", "sNaN", "-1", "1e9", "90", "٩٠.0000000"])
+    def test_is_not_done_unless_it_was_announced_so(self, owner, announced):
+        ref, _ = invoice(owner)
+        payment = money(owner)
+        typed = {"parts-0-invoice": ref, "parts-0-amount": "90", "parts-0-allocated": announced}
+
+        answer = owner.send(f"/payments/{payment}/match", typed, page=f"/payments/{payment}")
+
+        assert answer.status_code == 409 and hidden_in(answer.text)["parts-0-allocated"] == "90.0000000"
+        assert row_of(owner, Payment, "pay", payment).status == "UNMATCHED"
+
     def test_of_two_people_at_once_one_wins(self, owner):
         (first, _), (second, _) = invoice(owner), invoice(owner)
         payment = money(owner)
@@ -292,6 +306,28 @@ class TestRefusals:
             assert answer.status_code == 409 and "That no longer fits" in answer.text
         answer = owner.send(f"/payments/{payment}/ignore", {"note": "tip"}, page="/clients/new")
         assert answer.status_code == 409
+
+    def test_money_that_is_being_sent_back(self, owner):
+        ref, _ = invoice(owner)
+        payment = money(owner)
+        with owner.app.app_context():
+            owner.shop.enter()
+            run_transaction(
+                lambda: refunds.create(
+                    desk=Desk(owner.shop.id, NETWORK, utc_now()),
+                    payment_id=from_ref("pay", payment),
+                    amount=Decimal(40),
+                    reason="sent twice",
+                    memo=Memo(),
+                )
+            )
+
+        page = owner.get(f"/payments/{payment}")
+        refused = owner.get(f"/payments/{payment}/match?invoice={ref}", status=409)
+
+        assert "A refund of 40.00 XLM is under way." in words_of(page)
+        assert "Refund To be sent sent twice 40.00 XLM" in words_of(page) and "/ignore" not in page
+        assert "A refund of this payment is under way. Cancel it first." in refused
 
 
 class TestUndo:

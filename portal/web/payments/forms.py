@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from uuid import UUID
 
 from portal.domain.invoices.documents import plain
@@ -16,6 +16,7 @@ from portal.kernel.refs import to_ref
 from portal.web.clients.forms import TypedField
 
 ROWS_SHOWN = 3
+_PLAIN = re.compile(r"[0-9]{1,20}\.[0-9]{7}")
 _NAME = re.compile(r"parts-([0-9]{1,3})-(invoice|amount|allocated)")
 
 Find = Callable[[str], Invoice]
@@ -84,11 +85,8 @@ class MatchForm:
         """Return what each chosen invoice was said to get, in units; what makes no sense is left out."""
         said = {}
         for row in self.rows:
-            try:
-                if row.chosen is not None:
-                    said[row.chosen.id] = Decimal(row.allocated[:40])
-            except InvalidOperation:
-                continue
+            if row.chosen is not None and _PLAIN.fullmatch(row.allocated):
+                said[row.chosen.id] = Decimal(row.allocated)
         return said
 
     def parse(self, *, left: Decimal, find: Find, refuse: Refuse) -> list[Part] | None:

@@ -13,14 +13,14 @@ from portal.domain.payments.evidence import Evidence
 from portal.domain.payments.matching import NEVER_MATCHED
 from portal.domain.payments.models import Payment
 from portal.domain.payments.queries import SeenPayment
+from portal.domain.refunds import queries as refund_queries
+from portal.domain.refunds.rules import NotRefundable, Refundable, check_refundable
 from portal.kernel.refs import InvalidRef, from_ref, to_ref
 from portal.web.access import user
 from portal.web.clients.forms import TypedField
 from portal.web.payments import words
 from portal.web.payments.forms import MatchForm
-
-# Nobody received anything by these, so nothing can be sent back.
-NOT_REFUNDABLE = frozenset({"self_payment", "pay_and_return"})
+from portal.web.refunds.words import STATUS_WORDS
 
 
 def payment_page(ref: str, *, status: int = 200, **sent: Any) -> ResponseReturnValue:
@@ -43,6 +43,8 @@ def payment_page(ref: str, *, status: int = 200, **sent: Any) -> ResponseReturnV
         payment=payment,
         transaction=seen.transaction,
         placed=placed,
+        refund_words=STATUS_WORDS,
+        refunds=refund_queries.list_for_payment(merchant_id=merchant_id, payment_id=payment.id),
         labels=labels,
         rules=words.rules_of(payment.evidence, Evidence(payment, seen.transaction)),
         flags=words.flags_of(payment.flags),
@@ -65,19 +67,26 @@ def _proposals(seen: SeenPayment) -> dict[str, Any]:
 def _can(payment: Payment) -> dict[str, bool]:
     """Return what may be decided about the payment now, by whoever may decide."""
     action = None if payment.decision is None else payment.decision["action"]
-    is_unmatched, rest = payment.status == "UNMATCHED", payment.amount - payment.refunded
-    is_free = payment.refund_reserved == 0
+    is_unmatched, is_free = payment.status == "UNMATCHED", payment.refund_reserved == 0
+    is_refundable = _is_refundable(payment)
     return {
         "decide": user().may("admin"),
         "match": is_unmatched and is_free and payment.reason not in NEVER_MATCHED,
         "ignore": is_unmatched and is_free,
-        "mark": is_unmatched and payment.reason not in NOT_REFUNDABLE,
-        "refund": payment.status != "REVERSED"
-        and payment.reason not in NOT_REFUNDABLE
-        and rest > payment.refund_reserved,
+        "mark": is_unmatched and is_refundable,
+        "refund": is_refundable,
         "undo": payment.status == "CONFIRMED" and action == "match",
         "restore": payment.status == "IGNORED" and action == "ignore",
     }
+
+
+def _is_refundable(payment: Payment) -> bool:
+    left = payment.amount - payment.refunded - payment.refund_reserved
+    try:
+        check_refundable(Refundable(payment.status, payment.reason, payment.sender, left))
+    except NotRefundable:
+        return False
+    return True
 
 
 def _invoices_in(happenings: Iterable[history.Happening]) -> Iterable[UUID]:
