@@ -49,7 +49,7 @@ STRIKES_MAX = 1_000_000
 STRIKES_MIN = 5
 NEIGHBOURS = 5
 # Few enough that a busy machine settles them all in time: the storm is of faults, not of payments.
-DEAL_SECONDS, REPORT_SECONDS, LOOK_SECONDS = 0.25, 0.5, 0.2
+DEAL_SECONDS, SHORT_DEAL_SECONDS, REPORT_SECONDS, LOOK_SECONDS = 0.25, 0.05, 0.5, 0.2
 HAMMER_THREADS = 4
 HONEST, HOSTILE = {200, 201, 202}, {202, 409, 422}
 
@@ -262,11 +262,13 @@ class Market:
         }
 
 
-def storm(market: Market, sandbox, *, seconds: float, jobs: tuple[str, ...]) -> None:
+def storm(
+    market: Market, sandbox, *, seconds: float, jobs: tuple[str, ...], deal_seconds: float = DEAL_SECONDS
+) -> None:
     """Trade for `seconds` while Horizon fails, mend it, and see everything settled half a minute later."""
     market.portal.start_worker(*jobs)
     traders = [
-        Repeating(market.deal, pause_seconds=DEAL_SECONDS),
+        Repeating(market.deal, pause_seconds=deal_seconds),
         Repeating(market.report, pause_seconds=REPORT_SECONDS),
         Repeating(market.look, pause_seconds=LOOK_SECONDS),
     ]
@@ -308,7 +310,7 @@ def test_six_seconds_of_faults_credit_nothing_false_and_lose_nothing(desk, sandb
     # Every other honest payer says nothing, so that the watcher has to find the money.
     market = Market(sandbox, desk, desk_portal, lambda: market.turn % 4 < 2, is_claimed=True)
 
-    storm(market, sandbox, seconds=6, jobs=())
+    storm(market, sandbox, seconds=6, jobs=(), deal_seconds=SHORT_DEAL_SECONDS)
 
 
 @pytest.mark.long
