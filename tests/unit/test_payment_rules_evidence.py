@@ -101,6 +101,24 @@ class TestCredited:
 
 
 @pytest.mark.parametrize(
+    ("sources", "told"),
+    [
+        ((), ()),
+        (("horizon.example",), ()),
+        (
+            ("horizon.example", "second.example"),
+            (of("second_source", True, "horizon.example and second.example agree"),),
+        ),
+    ],
+)
+def test_a_second_source_that_agreed_is_named(sources: tuple[str, ...], told: tuple[RuleResult, ...]) -> None:
+    found = judge(paying(credit(), sources=sources), CONTEXT)
+
+    assert found.rules == (*SEEN, *told)
+    assert found.credits[0].rules == (*SEEN, *told, *PASSED[2:], amount(1_000, 1_000, 0))
+
+
+@pytest.mark.parametrize(
     ("transaction", "reason", "asked"),
     [
         (
