@@ -25,15 +25,15 @@ from portal.kernel.chain import AccountState
 from portal.kernel.errors import Unavailable
 from portal.kernel.money import to_stroops
 
-# A person waits for both accounts, 3 seconds at the most.
-LOOK_SECONDS = 1.5
+# A person waits for both accounts together.
+LOOK_SECONDS = 3.0
 # Half of a prepared transaction's life: whoever gets the same one again has time to sign it.
 REUSED_FOR = VALID_FOR / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A refund as a person wants it; `is_confirmed` when he was warned of a shared account and goes on."""
+    """A refund as a person wants it; `is_confirmed` when a warning of a shared account was read and set aside."""
 
     amount: Decimal
     reason: str
@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a person should know before he promises a refund; `is_checked` is False when the network was away."""
+    """What a person should know before promising a refund; `is_checked` is False when the network was away."""
 
     is_checked: bool
     warning: str | None
@@ -177,10 +177,10 @@ def _look(trip: _Trip) -> _Trip:
     """Return the trip with both accounts, or as it was when the network does not answer."""
     release()
     try:
-        with look_up_place():
-            chain = chain_source()
-            wallet = chain.account(trip.source, within_seconds=LOOK_SECONDS)
-            sender = chain.account(trip.destination, within_seconds=LOOK_SECONDS)
+        with look_up_place() as waited_seconds:
+            chain, each_seconds = chain_source(), (LOOK_SECONDS - waited_seconds) / 2
+            wallet = chain.account(trip.source, within_seconds=each_seconds)
+            sender = chain.account(trip.destination, within_seconds=each_seconds)
     except Unavailable:
         return trip
     return _Trip(

@@ -32,7 +32,7 @@ class MemoRequired(Invalid):
 
 
 class ConfirmationMissing(Invalid):
-    """Money that reaches a shared account without a memo may be nobody's; a person must say that he knows."""
+    """Money that reaches a shared account without a memo may be nobody's; a person must say so."""
 
     code = "confirmation_missing"
 
