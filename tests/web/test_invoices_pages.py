@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from portal.kernel.clock import utc_now
-from portal.web.invoices.export import safe_cell
+from portal.web.csv_files import safe_cell
 from tests.support.builders import make_member
 from tests.web.posting import pay, visit, write_client, write_invoice
 

@@ -41,6 +41,9 @@ class AccountLine:
     asset: str
     kind: str
     balance: Decimal
+    accounts: int = 1
+    account_id: UUID | None = None
+    """The account itself, when there is only one."""
 
 
 def get_journal(*, merchant_id: UUID, journal_id: UUID) -> Journal:
@@ -133,7 +136,8 @@ def list_trial_balance(*, merchant_id: UUID, network: str) -> list[AccountLine]:
     rows = db.session.execute(
         text(
             """
-            SELECT a.asset, a.kind, sum(b.balance) AS balance
+            SELECT a.asset, a.kind, sum(b.balance) AS balance, count(*) AS accounts,
+                (array_agg(a.id ORDER BY a.id))[1] AS account_id
             FROM account_balances b
             JOIN ledger_accounts a ON a.id = b.account_id
             WHERE b.merchant_id = :merchant_id AND a.network = :network
@@ -144,4 +148,24 @@ def list_trial_balance(*, merchant_id: UUID, network: str) -> list[AccountLine]:
         ),
         {"merchant_id": merchant_id, "network": network},
     )
-    return [AccountLine(row.asset, row.kind, row.balance) for row in rows]
+    return [
+        AccountLine(
+            row.asset, row.kind, row.balance, row.accounts, row.account_id if row.accounts == 1 else None
+        )
+        for row in rows
+    ]
+
+
+def wallet_balances(*, merchant_id: UUID, network: str) -> dict[tuple[UUID | None, str], Decimal]:
+    """Return what the books say each wallet holds, by wallet and asset."""
+    statement = (
+        select(LedgerAccount.owner_id, LedgerAccount.asset, AccountBalance.balance)
+        .join(AccountBalance, AccountBalance.account_id == LedgerAccount.id)
+        .where(
+            LedgerAccount.merchant_id == merchant_id,
+            LedgerAccount.network == network,
+            LedgerAccount.kind == "wallet",
+        )
+        .limit(2000)
+    )
+    return {(row[0], row[1]): row[2] for row in db.session.execute(statement)}

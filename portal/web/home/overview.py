@@ -9,6 +9,8 @@ from uuid import UUID
 from portal.domain.invoices import figures as invoice_figures
 from portal.domain.invoices import queries as invoices
 from portal.domain.invoices.models import Invoice
+from portal.domain.ledger import checks
+from portal.domain.ledger.models import BookCheck
 from portal.domain.merchants import queries as merchants
 from portal.domain.merchants.models import Wallet, WalletAsset
 from portal.domain.payments import figures
@@ -70,10 +72,15 @@ def overview(*, merchant_id: UUID, network: str, days: int, zone: tzinfo, now: d
 def _attention(scope: dict[str, Any], wallet: Wallet | None, recent: Sequence[Invoice]) -> dict[str, Any]:
     return {
         "unmatched": payments.count_unmatched(**scope),
+        "books": _book_differences(checks.latest(**scope)),
         "reversed": invoice_figures.list_reversed(**scope, limit=ATTENTION) if recent else [],
         "partly_paid": invoice_figures.list_partly_paid(**scope, limit=ATTENTION) if recent else [],
         "wallet_problems": _wallet_problems(wallet),
     }
+
+
+def _book_differences(check: BookCheck | None) -> int:
+    return 0 if check is None else len(check.differences)
 
 
 def _wallet_problems(wallet: Wallet | None) -> list[tuple[WalletAsset, str]]:

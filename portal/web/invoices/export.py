@@ -1,7 +1,5 @@
 """Invoices as CSV: the list's own filters, read page by page so that memory stays small."""
 
-import csv
-import io
 from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
@@ -14,6 +12,7 @@ from portal.kernel.assets import asset_code, asset_issuer
 from portal.kernel.clock import iso_or_none
 from portal.kernel.money import format_units
 from portal.kernel.refs import to_ref
+from portal.web.csv_files import line, safe_cell
 
 # More than a spreadsheet is pleasant with; whoever needs more narrows the dates.
 ROWS_MAX = 50_000
@@ -22,32 +21,24 @@ COLUMNS = (
     "amount", "amount_received", "amount_due", "overpaid_by", "flags", "created_at", "issued_at", "due_at",
     "expires_at", "paid_at", "reference", "payment_page",
 )  # fmt: skip
-# Spreadsheets run a cell that begins with one of these as a formula; an apostrophe makes it text.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-
-def safe_cell(text: str | None) -> str:
-    """Return other people's text such that no spreadsheet takes it for a formula."""
-    plain = text or ""
-    return f"'{plain}" if plain.lstrip(" ").startswith(_FORMULA_STARTS) else plain
 
 
 def rows(*, merchant_id: UUID, network: str, filters: queries.Filters) -> Iterator[str]:
     """Yield the file in pieces, newest invoice first; the last line says when the limit cut it."""
     # The file is made while it is sent, when the session that the request had is closed already.
     enter_tenant(merchant_id=merchant_id)
-    yield _line(COLUMNS)
+    yield line(COLUMNS)
     after, written = None, 0
     while written < ROWS_MAX:
         page = queries.list_page(
             merchant_id=merchant_id, network=network, filters=filters, after=after, limit=queries.PAGE_MAX
         )
-        yield "".join(_line(_cells(invoice)) for invoice in page.invoices)
+        yield "".join(line(_cells(invoice)) for invoice in page.invoices)
         written += len(page.invoices)
         after = page.next_after
         if after is None:
             return
-    yield _line((f"Only the newest {ROWS_MAX} invoices are here; narrow the dates for the rest.",))
+    yield line((f"Only the newest {ROWS_MAX} invoices are here; narrow the dates for the rest.",))
 
 
 def _cells(invoice: Invoice) -> tuple[str, ...]:
@@ -75,9 +66,3 @@ def _cells(invoice: Invoice) -> tuple[str, ...]:
 
 def _moments(invoice: Invoice) -> tuple[datetime | None, ...]:
     return (invoice.created_at, invoice.issued_at, invoice.due_at, invoice.expires_at, invoice.paid_at)
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
-    return buffer.getvalue()
