@@ -482,6 +482,16 @@ class TestClawback:
         assert (only_payment(shop).status, invoice.amount_received) == ("REVERSED", 0)
         assert (invoice.flags, balances(shop, self.ASSET)) == (["reversed"], OPEN)
 
+    def test_is_not_explained_by_what_paid_itself(self, shop):
+        invoice = make_invoice(shop, asset=self.ASSET)
+        self.claw(shop, invoice)
+        transfer = make_transfer(invoice)
+        (paid,) = transfer.credits
+
+        record(shop, replace(transfer, credits=(replace(paid, source=shop.wallet),)))
+
+        assert (only_payment(shop).status, balances(shop, self.ASSET)["write_off"]) == ("IGNORED", 90)
+
     def test_of_two_payments_by_one_contract_call(self, shop):
         invoices_ = [make_invoice(shop, asset=self.ASSET) for _ in range(2)]
         for invoice in invoices_:

@@ -1,9 +1,10 @@
 """An issuer takes its asset back: the payment that brought it is reversed, the original stays."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from portal.domain.audit import service as audit
@@ -12,12 +13,21 @@ from portal.domain.merchants.models import Merchant
 from portal.domain.payments.booking import Desk, live_allocations, unbook, unbook_fact
 from portal.domain.payments.decisions import invoice_of, lock_accounts, lock_payment, parts_of, take_from
 from portal.domain.payments.models import ChainTransaction, Clawback, Payment
-from portal.domain.payments.settlement import announce, policy_of, resettle, without
+from portal.domain.payments.settlement import Account, announce, policy_of, resettle, without
 from portal.extensions import db
 from portal.kernel.assets import NATIVE
 from portal.kernel.chain import CLAWBACK, Debit, ObservedTransaction
 from portal.kernel.money import from_stroops
 from portal.kernel.refs import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A locked payment, the transaction that brought it, and every invoice that it gave money to."""
+
+    payment: Payment
+    transaction: ChainTransaction
+    accounts: dict[UUID, Account]
 
 
 def touch(transaction: ObservedTransaction, wallet_ids: Mapping[str, UUID]) -> bool:
@@ -41,7 +51,7 @@ def record(
 
 def catch_up(desk: Desk, *, payment: Payment, transaction: ChainTransaction, merchant: Merchant) -> None:
     """Undo a payment that is seen only now, when its clawback was seen before and booked as a loss."""
-    if payment.asset == NATIVE:
+    if payment.asset == NATIVE or not _is_whole(payment):
         return
     statement = (
         select(Clawback, ChainTransaction)
@@ -65,13 +75,12 @@ def catch_up(desk: Desk, *, payment: Payment, transaction: ChainTransaction, mer
     unbook_fact(desk, clawback.id, ("clawback",))
     clawback.payment_id = payment.id
     db.session.flush()
-    _reverse_payment(desk, payment.id, merchant, stored)
+    _reverse_payment(desk, _hold(desk, payment.id), merchant, stored)
 
 
 def _record(
     desk: Desk, index: int, debit: Debit, stored: ChainTransaction, wallet_id: UUID, merchant: Merchant
 ) -> None:
-    payment_id = _undone_payment(desk, debit, stored, wallet_id)
     row = {
         "id": new_id(),
         "merchant_id": desk.merchant_id,
@@ -79,7 +88,7 @@ def _record(
         "transaction_id": stored.id,
         "debit_index": index,
         "wallet_id": wallet_id,
-        "payment_id": payment_id,
+        "payment_id": None,
         "asset": debit.asset,
         "amount": from_stroops(debit.stroops),
         "created_at": desk.now,
@@ -88,8 +97,11 @@ def _record(
     clawback_id = db.session.execute(statement).scalar_one_or_none()
     if clawback_id is None:
         return
-    if payment_id is not None:
-        _reverse_payment(desk, payment_id, merchant, stored)
+    held = _hold_undone(desk, debit, stored, wallet_id)
+    if held is not None:
+        named = update(Clawback).where(Clawback.merchant_id == desk.merchant_id, Clawback.id == clawback_id)
+        db.session.execute(named.values(payment_id=held.payment.id))
+        _reverse_payment(desk, held, merchant, stored)
         return
     lines = postings.clawback_postings(wallet_id=wallet_id, amount=from_stroops(debit.stroops))
     desk.post("clawback", debit.asset, clawback_id, lines)
@@ -104,6 +116,18 @@ def _record(
         },
         at=desk.now,
     )
+
+
+def _hold_undone(desk: Desk, debit: Debit, stored: ChainTransaction, wallet_id: UUID) -> _Held | None:
+    """Lock the payment that a clawback undoes; it is chosen anew when somebody decided about it meanwhile."""
+    chosen = _undone_payment(desk, debit, stored, wallet_id)
+    while chosen is not None:
+        held = _hold(desk, chosen)
+        # Now that it is locked: is it still the one, and did nobody give it to another invoice before?
+        wanted, chosen = chosen, _undone_payment(desk, debit, stored, wallet_id)
+        if chosen == wanted and _concerned(desk, wanted) <= held.accounts.keys():
+            return held
+    return None
 
 
 def _undone_payment(desk: Desk, debit: Debit, stored: ChainTransaction, wallet_id: UUID) -> UUID | None:
@@ -130,14 +154,22 @@ def _undone_payment(desk: Desk, debit: Debit, stored: ChainTransaction, wallet_i
     return db.session.scalar(statement)
 
 
-def _reverse_payment(desk: Desk, payment_id: UUID, merchant: Merchant, stored: ChainTransaction) -> None:
-    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
-    concerned = {each.invoice_id for each in live_allocations(desk.merchant_id, source_id=payment_id)}
-    concerned |= {invoice_of(part) for part in parts_of(payment)}
-    if payment.invoice_id is not None:
-        concerned.add(payment.invoice_id)
-    accounts = lock_accounts(desk, sorted(concerned))
+def _hold(desk: Desk, payment_id: UUID) -> _Held:
+    accounts = lock_accounts(desk, sorted(_concerned(desk, payment_id)))
     payment, transaction = lock_payment(desk, payment_id)
+    return _Held(payment, transaction, accounts)
+
+
+def _concerned(desk: Desk, payment_id: UUID) -> set[UUID]:
+    """Return the invoices that a payment names, was given to, or pays."""
+    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    found = {each.invoice_id for each in live_allocations(desk.merchant_id, source_id=payment_id)}
+    found |= {invoice_of(part) for part in parts_of(payment)}
+    return found if payment.invoice_id is None else found | {payment.invoice_id}
+
+
+def _reverse_payment(desk: Desk, held: _Held, merchant: Merchant, stored: ChainTransaction) -> None:
+    payment, accounts = held.payment, held.accounts
     policy = policy_of(merchant)
     if payment.decided_at is None and payment.status == "CONFIRMED":
         assert payment.invoice_id is not None, payment.id
@@ -150,5 +182,9 @@ def _reverse_payment(desk: Desk, payment_id: UUID, merchant: Merchant, stored: C
         take_from(desk, accounts, parts_of(payment), policy, moved)
     payment.status, payment.reason = "REVERSED", CLAWBACK
     announce(
-        desk, "payment.reversed", payment, transaction, detail={"transaction_hash": stored.canonical_hash}
+        desk,
+        "payment.reversed",
+        payment,
+        held.transaction,
+        detail={"transaction_hash": stored.canonical_hash},
     )
