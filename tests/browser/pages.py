@@ -60,6 +60,8 @@ PAGES = (
     PageOf("refunds", "/refunds"),
     PageOf("refund-new", "/payments/{payment}/refunds/new"),
     PageOf("balances", "/balances"),
+    PageOf("balances-accounts", "/balances/accounts?kind=receivable&asset=native"),
+    PageOf("statement", "/balances", opens=".table a >> nth=0"),
     PageOf("keys", "/developers/keys"),
     PageOf("key-new", "/developers/keys/new"),
     PageOf("settings-business", "/settings"),

@@ -16,7 +16,7 @@ from portal.domain.invoices.models import Invoice
 from portal.domain.ledger import checks
 from portal.domain.ledger.models import LedgerAccount
 from portal.domain.ledger.queries import AccountLine
-from portal.domain.merchants.models import WalletAsset
+from portal.domain.merchants.models import Wallet, WalletAsset
 from portal.extensions import db
 from portal.kernel.clock import utc_now
 from portal.kernel.refs import from_ref, to_ref
@@ -284,10 +284,28 @@ class TestReconciliation:
             ("native", "90", "holds what the book says"),
             ("native", "95", "before the portal began to watch"),
             ("native", "89.9999", "in fees"),
-            ("native", "10", "you sent it out"),
-            ("USDC:G", "89.9999", "you sent it out"),
+            ("native", "10", "sent it out"),
+            ("USDC:G", "89.9999", "sent it out"),
         ],
     )
     def test_says_why_a_wallet_differs_from_its_book(self, asset, held, words):
-        readiness = WalletAsset(asset=asset, balance=Decimal(held))
-        assert words in difference_words(readiness, Decimal(90))
+        assert words in difference_words(asset, Decimal(held) - 90)
+
+    def test_stands_beside_the_book(self, web_app, worker_app):
+        owner = visit(web_app)
+        pay(web_app, owner.shop)
+
+        def hold():
+            wallet_id = db.session.scalars(select(Wallet.id).where(Wallet.merchant_id == owner.shop.id)).one()
+            db.session.add(
+                WalletAsset(
+                    merchant_id=owner.shop.id, wallet_id=wallet_id, asset="native", ready=True,
+                    balance=Decimal(95), checked_at=utc_now(),
+                )
+            )  # fmt: skip
+
+        with worker_app.app_context():
+            run_transaction(hold)
+        page = owner.get("/balances")
+
+        assert "More than the book" in page and "5.00 XLM" in page

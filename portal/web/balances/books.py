@@ -43,6 +43,7 @@ class Held:
 
     readiness: WalletAsset
     booked: Decimal
+    difference: Decimal
     words: str
 
 
@@ -65,8 +66,9 @@ def held_in(
     for each in readiness:
         if each.wallet_id == wallet.id:
             balance = booked.get((wallet.id, each.asset), Decimal(0))
-            words = "" if each.balance is None else difference_words(each, balance)
-            found.append(Held(each, balance, words))
+            difference = Decimal(0) if each.balance is None else each.balance - balance
+            words = "" if each.balance is None else difference_words(each.asset, difference)
+            found.append(Held(each, balance, difference, words))
     return found
 
 

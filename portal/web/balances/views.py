@@ -27,6 +27,7 @@ from portal.web.paging import pager_links, parse_day, start_of, window_of
 
 bp = Blueprint("balances", __name__, url_prefix="/balances")
 bp.add_app_template_filter(ACCOUNT_WORDS.__getitem__, "account_words")
+bp.add_app_template_filter(OWNED.__getitem__, "owners_words")
 bp.add_app_template_filter(check_words, "check_words")
 bp.add_app_template_filter(journal_words, "journal_words")
 

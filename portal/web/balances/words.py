@@ -3,7 +3,6 @@
 from decimal import Decimal
 
 from portal.domain.ledger.models import BookCheck
-from portal.domain.merchants.models import WalletAsset
 
 ACCOUNT_WORDS = {
     "wallet": ("Wallet", "money that reached your wallets"),
@@ -19,7 +18,7 @@ ACCOUNT_WORDS = {
     "external": ("Paid elsewhere", "recorded as paid outside the network"),
 }
 # Kinds of which everybody has an account of his own.
-OWNED = {"wallet": "wallets", "receivable": "debtors", "client_credit": "clients"}
+OWNED = {"wallet": "All wallets", "receivable": "All who owe", "client_credit": "All with credit"}
 _JOURNAL_WORDS = {
     "issue": "Invoice issued",
     "allocation": "Payment received",
@@ -42,17 +41,15 @@ def journal_words(kind: str, is_reversal: bool) -> str:
     return f"Reversed: {words[0].lower()}{words[1:]}" if is_reversal else words
 
 
-def difference_words(held: WalletAsset, booked: Decimal) -> str:
-    """Return why a wallet holds something else than its book, in the words of what usually is the reason."""
-    assert held.balance is not None, held
-    difference = held.balance - booked
+def difference_words(asset: str, difference: Decimal) -> str:
+    """Return why a wallet holds that much more (or, below zero, less) than its book: the usual reasons."""
     if difference == 0:
         return "The wallet holds what the book says."
     if difference > 0:
-        return "More than the book: it was there before the portal began to watch, or has just arrived."
-    if held.asset == "native" and -difference <= FEES_AT_MOST:
-        return "Less than the book by what the network took in fees."
-    return "Less than the book: you sent it out of the wallet, which the book does not follow."
+        return "It was there before the portal began to watch the wallet, or has arrived just now."
+    if asset == "native" and -difference <= FEES_AT_MOST:
+        return "The network took it in fees."
+    return "You sent it out of the wallet. The book follows what comes in, and refunds made here."
 
 
 def check_words(check: BookCheck) -> str:
