@@ -51,7 +51,7 @@ def record(
 
 def catch_up(desk: Desk, *, payment: Payment, transaction: ChainTransaction, merchant: Merchant) -> None:
     """Undo a payment that is seen only now, when its clawback was seen before and booked as a loss."""
-    if payment.asset == NATIVE or not _is_whole(payment):
+    if payment.asset == NATIVE or payment.reason == "self_payment":
         return
     statement = (
         select(Clawback, ChainTransaction)
