@@ -108,7 +108,7 @@ def _register_web(app: Flask) -> None:
     from portal.web.invoices.crediting import bp as invoices
     from portal.web.metrics import init_metrics
     from portal.web.navigation import init_navigation
-    from portal.web.payments.deciding import bp as payments
+    from portal.web.payments.views import bp as payments
     from portal.web.refunds.views import bp as refunds
     from portal.web.settings.views import bp as settings
 
