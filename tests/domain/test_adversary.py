@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
-from portal.domain.payments import decisions
+from portal.domain.payments import decisions, queries
 from portal.domain.payments.decisions import Part
 from portal.domain.payments.models import Clawback, Payment
 from portal.domain.refunds import service as refunds
@@ -13,7 +13,7 @@ from portal.domain.refunds.rules import Memo
 from portal.extensions import db
 from portal.kernel.chain import CLAWBACK, Credit, Debit
 from tests.concurrency.test_decisions_at_once import at_once
-from tests.support.builders import ISSUER, make_invoice, make_shop, make_transfer
+from tests.support.builders import ISSUER, NETWORK, make_invoice, make_shop, make_transfer
 from tests.support.money import balances, broken_invariants, decide, record
 
 NAMELESS = {"memo_type": "none", "memo": None}
@@ -96,3 +96,23 @@ def test_a_loss_to_the_issuer_is_not_forgotten_when_the_wallet_pays_itself(shop)
     record(shop, make_transfer(invoice, credits=(circle,), **NAMELESS))
 
     assert before == balances(shop, ASSET) == {"wallet": 40, "write_off": 50, "income": -90}
+
+
+def test_a_match_that_was_undone_makes_no_claim_true(shop):
+    first, second = make_invoice(shop), make_invoice(shop)
+    transfer = make_transfer(first, **NAMELESS)
+    payment_id = record(shop, transfer).payments[0].id
+    match(shop, payment_id, first)
+    decide(shop, decisions.unmatch, payment_id=payment_id)
+    match(shop, payment_id, second)
+
+    def credit_of(invoice):
+        return queries.find_credit(
+            merchant_id=shop.id,
+            network=NETWORK,
+            invoice_id=invoice.id,
+            transaction_hash=transfer.canonical_hash,
+        )
+
+    assert (credit_of(first), credit_of(second).id) == (None, payment_id)
+    assert not queries.list_for_invoice(merchant_id=shop.id, invoice_id=first.id)

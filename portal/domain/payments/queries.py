@@ -18,6 +18,7 @@ from portal.domain.payments.models import (
 )
 from portal.extensions import db
 from portal.kernel.errors import NotFound
+from portal.kernel.refs import to_ref
 
 PAGE_MAX = 100
 
@@ -153,12 +154,19 @@ def find_credit(
 
 
 def _paying(merchant_id: UUID, invoice_id: UUID) -> CompoundSelect[UUID]:
-    """Return the ids of payments that name an invoice or were given to it by a person."""
+    """Return the ids of payments that name an invoice or were given to it by a person who did not undo that."""
     named = select(Payment.id).where(Payment.merchant_id == merchant_id, Payment.invoice_id == invoice_id)
-    given = select(Allocation.source_id).where(
-        Allocation.merchant_id == merchant_id,
-        Allocation.invoice_id == invoice_id,
-        Allocation.source == "payment",
+    part = {"parts": [{"invoice": to_ref("inv", invoice_id)}]}
+    given = (
+        select(Allocation.source_id)
+        .join(Payment, Payment.id == Allocation.source_id)
+        .where(
+            Allocation.merchant_id == merchant_id,
+            Allocation.invoice_id == invoice_id,
+            Allocation.source == "payment",
+            Payment.merchant_id == merchant_id,
+            Payment.decision.contains(part),
+        )
     )
     return named.union(given)
 
