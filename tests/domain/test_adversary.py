@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
+from portal.domain.events.models import Event
 from portal.domain.payments import decisions, queries
 from portal.domain.payments.decisions import Part
 from portal.domain.payments.models import Clawback, Payment
@@ -12,6 +13,7 @@ from portal.domain.refunds import service as refunds
 from portal.domain.refunds.rules import Memo
 from portal.extensions import db
 from portal.kernel.chain import CLAWBACK, Credit, Debit
+from portal.kernel.refs import to_ref
 from tests.concurrency.test_decisions_at_once import at_once
 from tests.support.builders import ISSUER, NETWORK, make_invoice, make_shop, make_transfer
 from tests.support.money import balances, broken_invariants, decide, record
@@ -116,3 +118,17 @@ def test_a_match_that_was_undone_makes_no_claim_true(shop):
 
     assert (credit_of(first), credit_of(second).id) == (None, payment_id)
     assert not queries.list_for_invoice(merchant_id=shop.id, invoice_id=first.id)
+
+
+def test_the_document_of_a_payment_says_what_stands_however_often_people_changed_their_mind(shop):
+    invoice = make_invoice(shop)
+    payment_id = arrive(shop, invoice)
+    for _ in range(queries.PAGE_MAX // 2):
+        match(shop, payment_id, invoice)
+        decide(shop, decisions.unmatch, payment_id=payment_id)
+    match(shop, payment_id, invoice)
+
+    latest = select(Event).where(Event.aggregate_id == payment_id).order_by(Event.version.desc()).limit(1)
+    allocations = db.session.scalars(latest).one().payload["allocations"]
+    given = {"invoice": to_ref("inv", invoice.id), "source": "payment", "amount": "90.0000000"}
+    assert allocations == [given]

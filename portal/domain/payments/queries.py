@@ -108,10 +108,13 @@ def list_for_invoice(*, merchant_id: UUID, invoice_id: UUID, limit: int = PAGE_M
 
 
 def allocations_of(*, merchant_id: UUID, payment_id: UUID) -> Sequence[Allocation]:
-    statement = (
-        tenant(Allocation, merchant_id).where(Allocation.source_id == payment_id).order_by(Allocation.id)
-    )
-    return db.session.scalars(statement.limit(PAGE_MAX)).all()
+    """Return the newest allocations of a payment, oldest first.
+
+    One that was matched and unmatched without end has more; what stands is always among the newest.
+    """
+    statement = tenant(Allocation, merchant_id).where(Allocation.source_id == payment_id)
+    newest = db.session.scalars(statement.order_by(Allocation.id.desc()).limit(PAGE_MAX)).all()
+    return newest[::-1]
 
 
 def list_allocations(*, merchant_id: UUID, payment_ids: Sequence[UUID]) -> dict[UUID, list[Allocation]]:
