@@ -34,6 +34,8 @@ PAUSE_MAX_SECONDS = 20.0
 JOBS = ("relay", "watch", "verify", "sweep", "ready", "refunds", "books")
 WATCH_PAUSE_SECONDS = 1.0
 VERIFY_PAUSE_SECONDS = 0.5
+# A look-up mostly waits for Horizon: several at once work a backlog off while each keeps to its lease.
+VERIFIERS = 3
 SWEEP_PAUSE_SECONDS = 5.0
 READY_PAUSE_SECONDS = 5.0
 REFUNDS_PAUSE_SECONDS = 0.5
@@ -79,10 +81,13 @@ def _jobs(config: Config, watcher: Watcher) -> list[Job]:
     return [
         *(Job(f"relay.{name}", relay.run_once, config.outbox_poll_ms / 1000) for name, relay in relays),
         Job("watch", watcher.run_once, WATCH_PAUSE_SECONDS),
-        Job(
-            "verify",
-            lambda now: verify_submissions.run_once(now, network=config.network),
-            VERIFY_PAUSE_SECONDS,
+        *(
+            Job(
+                f"verify.{number}",
+                lambda now: verify_submissions.run_once(now, network=config.network),
+                VERIFY_PAUSE_SECONDS,
+            )
+            for number in range(1, VERIFIERS + 1)
         ),
         Job("books", lambda now: check_books.run_once(now, network=config.network), BOOKS_PAUSE_SECONDS),
         Job("sweep", lambda now: sweep.run_once(now, network=config.network), SWEEP_PAUSE_SECONDS),
