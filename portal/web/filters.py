@@ -37,7 +37,7 @@ _FLAG_BADGES = {
 _OTHER_WORDS = {
     "CONFIRMED": ("Credited", "paid"),
     "UNMATCHED": ("Unmatched", "pending"),
-    "IGNORED": ("Ignored", "expired"),
+    "IGNORED": ("Set aside", "expired"),
     "REVERSED": ("Reversed", "failed"),
     "CHECKING": ("Checking", "partial"),
     "ACCEPTED": ("Accepted", "paid"),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 from uuid import UUID
 
-from flask import Flask
+from flask import Flask, session
 from flask_login import current_user
 
 from portal.domain.invoices import queries as invoices
@@ -77,7 +77,8 @@ def forget() -> None:
 
 def _look(merchant_id: UUID, network: str, now: datetime) -> _Known:
     known = _memory.get((merchant_id, network))
-    if known is not None and known.until > now:
+    # Who has just decided something sees it counted.
+    if known is not None and known.until > now and "_flashes" not in session:
         return known
     if len(_memory) >= MOST_REMEMBERED:
         _memory.clear()

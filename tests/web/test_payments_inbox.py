@@ -113,7 +113,7 @@ class TestSuggestion:
 
         arrive(owner, "7", **memo(text))
 
-        assert guess(owner) == f"Probably {invoice.number} : a reference one slip of a digit away"
+        assert guess(owner) == f"Probably {invoice.number} : its reference, mistyped"
 
     def test_reads_a_whole_reference_among_other_words(self, owner):
         invoice = loaded(owner, bill(owner, "50"))

@@ -22,7 +22,7 @@ from portal.web.payments.page import payment_page
 # The factory registers the blueprint by this module, whose import also brings the views.
 __all__ = ["bp"]
 
-TABS = (("All", ""), ("Credited", "confirmed"), ("Unmatched", "unmatched"), ("Ignored", "ignored"))
+TABS = (("All", ""), ("Credited", "confirmed"), ("Unmatched", "unmatched"), ("Set aside", "ignored"))
 STATUSES = frozenset(status for _, status in TABS if status)
 # What each tab of the inbox shows, as `queries.list_page` wants it.
 INBOX: dict[str, dict[str, Any]] = {

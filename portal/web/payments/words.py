@@ -55,7 +55,7 @@ OVERRULED = {
 
 LIKELIHOODS = {
     Likelihood.NAMED: "its reference names it",
-    Likelihood.NEAR_REFERENCE: "a reference one slip of a digit away",
+    Likelihood.NEAR_REFERENCE: "its reference, mistyped",
     Likelihood.KNOWN_PAYER: "known payer",
     Likelihood.OPEN_CHECKOUT: "somebody was paying it then",
     Likelihood.EXACT_AMOUNT: "exact amount",

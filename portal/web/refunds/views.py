@@ -72,6 +72,8 @@ def new(ref: str) -> ResponseReturnValue:
 def review(ref: str) -> ResponseReturnValue:
     """Ask the network about both accounts and show what is about to be promised; nothing is written."""
     form = RefundForm()
+    if "change" in request.form:
+        return form_page(ref, form)
     plan = form.plan()
     if plan is None:
         return form_page(ref, form, status=422)
