@@ -263,20 +263,19 @@ class MoneyMachine(RuleBasedStateMachine):
     def unmatch(self, data):
         chosen = data.draw(st.sampled_from(self._matched()))
         payment = self.model.payments[chosen]
-        owed = {}
-        for name, (_, excess) in payment.parts.items():
-            debtor = self.model.invoices[name].debtor
-            owed[debtor] = owed.get(debtor, 0) + excess
-        is_spent = any(self.model.credit(debtor) < excess for debtor, excess in owed.items())
+        debtors = {self.model.invoices[name].debtor for name in payment.parts}
+        before = {debtor: self.model.credit(debtor) for debtor in debtors}
         arguments = {"payment_id": self.payment_ids[chosen], "desk": self._desk()}
-        if payment.moved or payment.refunded or is_spent:
-            with pytest.raises(BookedElsewhere):
+        if not payment.moved and not payment.refunded:
+            self._take_parts(payment)
+            if not self._overdraws(before):
                 decide(self.shop, decisions.unmatch, **arguments)
-            return
-        decide(self.shop, decisions.unmatch, **arguments)
-        self._take_parts(payment)
-        payment.state, payment.parts, payment.is_settled_by_hand = "UNMATCHED", {}, False
-        payment.first = ""
+                payment.state, payment.parts, payment.is_settled_by_hand = "UNMATCHED", {}, False
+                payment.first = ""
+                return
+            self._give_parts(payment)
+        with pytest.raises(BookedElsewhere):
+            decide(self.shop, decisions.unmatch, **arguments)
 
     @precondition(lambda self: self._with_state("UNMATCHED"))
     @rule(data=st.data())
@@ -321,12 +320,19 @@ class MoneyMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def undo_external(self, data):
         external_id = data.draw(st.sampled_from(sorted(self.externals)))
-        name, amount = self.externals.pop(external_id)
-        decide(
-            self.shop, external.undo_external, external_id=external_id, reason="a mistake", desk=self._desk()
-        )
-        self.model.invoices[name].fixed -= amount
-        self.model.invoices[name].external -= amount
+        name, amount = self.externals[external_id]
+        invoice = self.model.invoices[name]
+        before = {invoice.debtor: self.model.credit(invoice.debtor)}
+        arguments = {"external_id": external_id, "reason": "a mistake", "desk": self._desk()}
+        invoice.fixed -= amount
+        if self._overdraws(before):
+            invoice.fixed += amount
+            with pytest.raises(BookedElsewhere):
+                decide(self.shop, external.undo_external, **arguments)
+            return
+        decide(self.shop, external.undo_external, **arguments)
+        del self.externals[external_id]
+        invoice.external -= amount
 
     @precondition(lambda self: self._creditable())
     @rule(data=st.data())
@@ -489,6 +495,15 @@ class MoneyMachine(RuleBasedStateMachine):
 
     def _matched(self):
         return [name for name in self._with_state("CONFIRMED") if self.model.payments[name].parts]
+
+    def _overdraws(self, before):
+        """Say whether a debtor's credit sank below zero: what would fill the gap was spent since."""
+        return any(self.model.credit(debtor) < min(held, 0) for debtor, held in before.items())
+
+    def _give_parts(self, payment):
+        for name, (allocated, excess) in payment.parts.items():
+            self.model.invoices[name].fixed += allocated
+            self.model.invoices[name].fixed_excess += excess
 
     def _take_parts(self, payment):
         for name, (allocated, excess) in payment.parts.items():
