@@ -172,7 +172,6 @@ class TestPage:
             {"_embedded": {"records": ["x"]}},
             {"_embedded": {"records": [{"paging_token": "now", "transaction_hash": "ab"}]}},
             {"_embedded": {"records": [{"paging_token": str(2**63), "transaction_hash": "ab"}]}},
-            {"_embedded": {"records": [{"id": "7", "paging_token": "8", "transaction_hash": "ab"}]}},
         ],
     )
     def test_that_is_no_page_is_unavailable(self, horizon: Horizon, shop: Shop, body: Any) -> None:
