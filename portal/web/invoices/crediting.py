@@ -4,6 +4,7 @@ from flask import flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.domain.invoices import queries
+from portal.domain.payments import external
 from portal.flows import settle_invoice
 from portal.flows.once import Hooks, answer_once
 from portal.kernel.assets import asset_code
@@ -44,6 +45,10 @@ def use_credit(ref: str) -> ResponseReturnValue:
 def ask_move(ref: str) -> ResponseReturnValue:
     invoice = queries.get(merchant_id=user().merchant_id, invoice_id=from_ref("inv", ref))
     if invoice.status not in {"PENDING", "EXPIRED"} or invoice.amount_received == 0:
+        return to_invoice(ref)
+    by_hand = external.list_external(merchant_id=invoice.merchant_id, invoice_id=invoice.id)
+    if any(counts for _, counts in by_hand):
+        flash("Undo the payments recorded by hand first.", "error")
         return to_invoice(ref)
     return render_template("invoices/move.html", ref=ref, invoice=invoice)
 

@@ -60,7 +60,11 @@ def detail_of(*, merchant_id: UUID, invoice_id: UUID) -> dict[str, Any]:
         "client_ref": to_ref_or_none("cli", invoice.client_id),
         "checkout_url": checkout_url(invoice.token),
         "pay_to": pay_to(invoice),
-        "flags": words.flag_words(sorted(invoice.flags), has_client=invoice.client_id is not None),
+        "flags": words.flag_words(
+            sorted(invoice.flags),
+            has_client=invoice.client_id is not None,
+            has_excess=money["credit"] > 0,
+        ),
         "timeline": timeline_of(invoice, money["seen"], submissions),
         "can_cancel": invoice.status == InvoiceStatus.PENDING,
         "can_move": invoice.amount_received > 0

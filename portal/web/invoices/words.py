@@ -81,13 +81,21 @@ def reason_words(code: str | None) -> str:
     return CODE_WORDS.get(code or "", (code or "unknown").replace("_", " "))
 
 
-def flag_words(flags: Sequence[str], *, has_client: bool) -> list[tuple[str, str, str]]:
-    """Return (kind, title, text) of each flag; a second payment says all that the excess would say again."""
+def flag_words(
+    flags: Sequence[str], *, has_client: bool, has_excess: bool = True
+) -> list[tuple[str, str, str]]:
+    """Return (kind, title, text) of each flag; a second payment says all that the excess would say again.
+
+    `has_excess` is False once the excess was sent back or used, so that nothing is left to do about it.
+    """
     found = []
     for flag in flags:
         if flag not in FLAG_WORDS or (flag == "overpaid" and "duplicate" in flags):
             continue
         kind, title, text = FLAG_WORDS[flag]
+        if flag in WITHOUT_CLIENT and not has_excess:
+            found.append(("info", title, "What was too much has been sent back or used since."))
+            continue
         found.append((kind, title, text if has_client else WITHOUT_CLIENT.get(flag, text)))
     return found
 
@@ -98,6 +106,5 @@ def flag_hint(invoice: Invoice) -> str:
     if "reversed" in invoice.flags:
         return f"{display(invoice.amount - invoice.amount_received)} {code} due again"
     if invoice.overpaid_by > 0:
-        kept = "is credit" if invoice.client_id else "to send back"
-        return f"{display(invoice.overpaid_by)} {code} {kept}"
+        return f"{display(invoice.overpaid_by)} {code} too much"
     return ""
