@@ -163,9 +163,11 @@ def invoice_badges(
     return [(word, tone), *(badge for flag, badge in _FLAG_BADGES.items() if flag in marks)]
 
 
-def state_badge(state: object) -> tuple[str, str]:
+def state_badge(state: object, reason: str | None = None) -> tuple[str, str]:
     """Return (word, tone) of a payment, a submission or a key."""
     name = str(state)
+    if name == "IGNORED" and reason == "refunded":
+        return "Sent back", "expired"
     return _OTHER_WORDS.get(name, (name.replace("_", " ").capitalize(), "expired"))
 
 

@@ -295,6 +295,24 @@ class TestClientCredit:
         assert "Credit 70.00 XLM" in read(owner, f"/clients/{client}")
         assert "60.00 XLM moved to credit" in read(owner, f"/invoices/{other}")
 
+    def test_returns_with_what_was_paid_and_both_are_said(self, owner, bills):
+        other = bills[2]
+        pay_for(owner.app, owner.shop, other, "60")
+        owner.send(f"/invoices/{other}/credit", {"amount": "4"})
+
+        moved = owner.send(f"/invoices/{other}/move-to-credit")
+
+        assert "64.00 XLM is credit now" in read(owner, moved.location)
+
+    def test_warns_of_an_excess_only_while_it_is_there(self, owner, bills):
+        _, paid, other = bills
+
+        owner.send(f"/invoices/{other}/credit", {"amount": "10"})
+
+        words = read(owner, f"/invoices/{paid}")
+        assert "has been sent back or used since" in words
+        assert "use it for another invoice of theirs" not in words
+
     def test_cannot_be_made_of_cash(self, owner, bills):
         other = bills[2]
         record(owner, other)

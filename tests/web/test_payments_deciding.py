@@ -343,6 +343,7 @@ class TestUndo:
         assert f"{number} 90.00 XLM 10.00 XLM Reversed 90.00 XLM due" in asked and before == 90
         words = words_of(owner.get(answer.location))
         assert "Match undone by Dewi" in words and "What was it for?" in words
+        assert "Match undone 90.00 XLM taken off, by Dewi" in words_of(owner.get(f"/invoices/{ref}"))
         assert row_of(owner, Invoice, "inv", ref).amount_received == 0
 
     def test_of_credit_that_was_spent_is_refused(self, owner):

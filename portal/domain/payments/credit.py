@@ -100,8 +100,9 @@ def move_to_credit(*, merchant: Merchant, desk: Desk, invoice_id: UUID) -> Decim
         raise InvoiceHasExternalPayments("Undo the payments recorded by hand first.")
     moved = ZERO
     for allocation in allocations:
-        if allocation.source == "payment":
+        if allocation.source != "rounding":
             moved += allocation.amount
+        if allocation.source == "payment":
             _move(desk, invoice, allocation)
         else:
             # Credit returns to where it came from; a forgiven rest is owed again.

@@ -72,7 +72,7 @@ def timeline_of(
     ids = [invoice.id, *(each.payment.id for each in seen)]
     events = queries.timeline(merchant_id=invoice.merchant_id, aggregate_ids=ids)
     noted = audit.list_at(merchant_id=invoice.merchant_id, moments={event.occurred_at for event in events})
-    log = _Log(noted, asset_code(invoice.asset))
+    log = _Log(noted, asset_code(invoice.asset), {to_ref("pay", each.payment.id) for each in seen})
     mine = [event for event in events if event.aggregate_id == invoice.id]
     moments = [log.of_invoice(event, older) for event, older in zip(mine, [*mine[1:], None], strict=True)]
     moments += log.of_decisions(to_ref("inv", invoice.id))
@@ -83,18 +83,19 @@ def timeline_of(
 
 
 class _Log:
-    """The audit entries of one timeline, by what they are about."""
+    """The audit entries of one timeline, by what they are about; `shown` are the payments with lines of their own."""
 
-    def __init__(self, entries: Sequence[AuditEntry], code: str) -> None:
+    def __init__(self, entries: Sequence[AuditEntry], code: str, shown: set[str]) -> None:
         self._entries = entries
         self._code = code
+        self._shown = shown
         self._by = {(each.object_ref, each.action, each.created_at): each for each in entries}
         self._names = actor_words(each.actor for each in entries)
 
     def of_invoice(self, event: Event, older: Event | None) -> Moment | None:
         if event.type == "invoice.updated" and event.payload.get("number"):
             # An issued invoice changes by its money alone, and what took money off it has a line of its own.
-            return None
+            return self._undone(event, older)
         text = INVOICE_WORDS.get(event.type, event.type.partition(".")[2].replace("_", " ").capitalize())
         note = self._gained(event, older)
         entry = self._by.get((to_ref("inv", event.aggregate_id), event.type, event.occurred_at))
@@ -115,6 +116,16 @@ class _Log:
         elif event.type == "payment.unmatched":
             note = f"{note}: {reason_words(event.payload['reason'])}"
         return Moment(text, event.occurred_at, "", self._note(note, entry))
+
+    def _undone(self, event: Event, older: Event | None) -> Moment | None:
+        """Tell of the match that was undone: its payment is this invoice's no more, so that it has no line here."""
+        for entry in self._entries:
+            is_undone = entry.action == "payment.unmatched" and "undone" in (entry.after or {})
+            if is_undone and entry.created_at == event.occurred_at and entry.object_ref not in self._shown:
+                return Moment(
+                    "Match undone", event.occurred_at, "", self._note(self._lost(event, older), entry)
+                )
+        return None
 
     def of_decisions(self, invoice_ref: str) -> list[Moment]:
         return [moment for each in self._entries if (moment := self._decision(each, invoice_ref)) is not None]
@@ -149,6 +160,12 @@ class _Log:
             return f"{self._amount(now['overpaid_by'])} in excess in all"
         gained = Decimal(str(now["amount_received"])) - Decimal(str(older.payload["amount_received"]))
         return f"{self._amount(gained)} credited" if gained > 0 else ""
+
+    def _lost(self, event: Event, older: Event | None) -> str:
+        if older is None:
+            return ""
+        lost = Decimal(str(older.payload["amount_received"])) - Decimal(str(event.payload["amount_received"]))
+        return f"{self._amount(lost)} taken off" if lost > 0 else ""
 
     def _amount(self, text: object) -> str:
         return f"{display(Decimal(str(text)))} {self._code}"
