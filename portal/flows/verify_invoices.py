@@ -35,7 +35,7 @@ INVOICES = text(
             AND p.status = 'CONFIRMED' AND p.decision ->> 'action' = 'match'
         GROUP BY 1
     )
-    SELECT i.id, i.network, i.status, i.asset, i.amount, i.amount_received, i.overpaid_by, i.flags, i.client_id,
+    SELECT i.id, i.network, i.status, i.asset, i.amount, i.amount_received, i.overpaid_by, i.withheld, i.flags, i.client_id,
         i.issued_at, i.expires_at, i.paid_at, i.closed_at,
         coalesce(parts.allocated, 0) AS part_stroops, coalesce(parts.excess, 0) AS part_excess_stroops,
         given.*, credits.*, announced.settlement AS announced,
@@ -143,6 +143,8 @@ def derive(row: Any, found: Corrections) -> Derived:
         capacity_stroops=max(amount - given, 0),
         # What was forgiven is a policy of its day, so the bookings tell how much; they cannot tell of too much.
         tolerance_stroops=tolerance_for(amount_stroops=amount, policy_stroops=to_stroops(row.rounding)),
+        # Neither can the chain tell what else a client's credit had paid when an issuer took money back.
+        withheld_stroops=to_stroops(row.withheld),
     )
     shares = settled.shares.values()
     received = given + sum(share.allocated_stroops + share.rounding_stroops for share in shares)
@@ -153,7 +155,7 @@ def derive(row: Any, found: Corrections) -> Derived:
         overpaid=from_stroops(overpaid),
         rounding=from_stroops(sum(share.rounding_stroops for share in shares)),
         flags=_flags(row, arrivals, settled, is_whole=received >= amount, is_over=overpaid > 0),
-        paid_at=settled.completed_at if received == amount else None,
+        paid_at=settled.completed_at if received == amount and given == 0 else None,
     )
 
 

@@ -58,6 +58,7 @@ BAD_VALUES = {
     "invoices_pay_ref_range": "pay_ref = 99999999999",
     "invoices_received_within_amount": "amount_received = amount + 1",
     "invoices_status_known": "status = 'OPEN'",
+    "invoices_withheld_not_negative": "withheld = -1",
     "invoices_totals_add_up": "subtotal = subtotal + 1",
     "ledger_accounts_asset_shape": "asset = 'XLM:G'",
     "ledger_accounts_kind_known": "kind = 'magic'",

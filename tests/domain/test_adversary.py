@@ -1,22 +1,30 @@
 """Sequences by which somebody could make the books say what is not true; each was possible once."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import select
 
+from portal.db import run_transaction
+from portal.domain.clients.models import Client
 from portal.domain.events.models import Event
-from portal.domain.payments import decisions, queries
+from portal.domain.invoices import service as invoices
+from portal.domain.invoices.models import Invoice
+from portal.domain.invoices.service import IssueTerms
+from portal.domain.merchants.models import Merchant, Wallet
+from portal.domain.payments import credit, decisions, external, queries
 from portal.domain.payments.decisions import Part
 from portal.domain.payments.models import Clawback, Payment
 from portal.domain.refunds import service as refunds
 from portal.domain.refunds.rules import Memo
 from portal.extensions import db
+from portal.flows.verify_ledger import verify_ledger
 from portal.kernel.chain import CLAWBACK, Credit, Debit
 from portal.kernel.refs import to_ref
 from tests.concurrency.test_decisions_at_once import at_once
-from tests.support.builders import ISSUER, NETWORK, make_invoice, make_shop, make_transfer
-from tests.support.money import balances, broken_invariants, decide, record
+from tests.support.builders import ISSUER, NETWORK, NOON, make_draft, make_invoice, make_shop, make_transfer
+from tests.support.money import balances, broken_invariants, decide, make_desk, record
 
 NAMELESS = {"memo_type": "none", "memo": None}
 ASSET = f"USDC:{ISSUER}"
@@ -71,7 +79,7 @@ class TestClawbackAtOnce:
         assert db.session.get_one(Payment, payment_id).status == "REVERSED"
         assert balances(shop, ASSET) == OPEN
 
-    def test_undoes_nothing_that_is_promised_to_be_sent_back(self, desk, shop):
+    def test_undoes_what_is_promised_to_be_sent_back(self, desk, shop):
         invoice = make_invoice(shop, asset=ASSET)
         payment_id = record(shop, make_transfer(invoice)).payments[0].id
         plan = {"amount": Decimal(90), "reason": "sent twice", "memo": Memo()}
@@ -85,7 +93,7 @@ class TestClawbackAtOnce:
 
         db.session.rollback()
         payment = db.session.get_one(Payment, payment_id)
-        assert (payment.status, payment.refund_reserved) in {("REVERSED", 0), ("CONFIRMED", 90)}
+        assert (payment.status, payment.refund_reserved) in {("REVERSED", 0), ("REVERSED", 90)}
 
 
 def test_a_loss_to_the_issuer_is_not_forgotten_when_the_wallet_pays_itself(shop):
@@ -132,3 +140,88 @@ def test_the_document_of_a_payment_says_what_stands_however_often_people_changed
     allocations = db.session.scalars(latest).one().payload["allocations"]
     given = {"invoice": to_ref("inv", invoice.id), "source": "payment", "amount": "90.0000000"}
     assert allocations == [given]
+
+
+def for_a_client(shop, *amounts):
+    """Issue invoices of one client and return them with the client's id."""
+
+    def work():
+        shop.enter()
+        client = Client(merchant_id=shop.id, name="Rina")
+        db.session.add(client)
+        db.session.flush()
+        wallet = db.session.scalars(select(Wallet).where(Wallet.merchant_id == shop.id)).one()
+        issued = [
+            invoices.create(
+                merchant=db.session.get_one(Merchant, shop.id),
+                network=NETWORK,
+                draft=make_draft(amount=amount, asset=ASSET),
+                client=client,
+                terms=IssueTerms(wallet),
+                now=NOON,
+            ).invoice.id
+            for amount in amounts
+        ]
+        return client.id, issued
+
+    client_id, ids = run_transaction(work)
+    return client_id, *(db.session.get_one(Invoice, each) for each in ids)
+
+
+class TestSpentExcess:
+    """An excess that was refunded or spent cannot pay the gap that a clawback opens."""
+
+    def pay_twice_and_lose_the_first(self, shop, invoice, between):
+        for amount, ledger in (("90", 51_200_000), ("95", 51_200_001)):
+            record(shop, make_transfer(invoice, amount=amount, ledger=ledger))
+        between()
+        record(shop, clawback(shop, invoice))
+
+    def test_that_was_spent_on_another_invoice_leaves_the_first_one_open(self, shop):
+        client_id, first, second = for_a_client(shop, "90", "95")
+        self.pay_twice_and_lose_the_first(
+            shop, first, lambda: decide(shop, credit.apply_credit, invoice_id=second.id)
+        )
+
+        assert (first.status, first.amount_received, first.flags) == (
+            "PAID", 0, ["duplicate", "overpaid", "reversed"],
+        )  # fmt: skip
+        assert (second.status, second.amount_received) == ("PAID", 95)
+        held = credit.credit_of(merchant_id=shop.id, network=NETWORK, debtor_id=client_id, asset=ASSET)
+        assert held == 0
+        assert [each for step in verify_ledger() for each in step.differences] == []
+
+        record(shop, make_transfer(first, ledger=51_400_000))
+        assert (first.status, first.amount_received) == ("PAID", 90)
+        assert "reversed" not in first.flags
+
+    def test_that_is_still_the_client_s_pays_the_gap(self, shop):
+        _, first = for_a_client(shop, "90")
+        self.pay_twice_and_lose_the_first(shop, first, lambda: None)
+        assert (first.status, first.amount_received, first.flags) == ("PAID", 90, ["overpaid"])
+
+    def test_that_was_spent_in_part_pays_a_part_of_the_gap(self, shop):
+        _, first, second = for_a_client(shop, "90", "35")
+        self.pay_twice_and_lose_the_first(
+            shop, first, lambda: decide(shop, credit.apply_credit, invoice_id=second.id)
+        )
+        assert (first.amount_received, first.overpaid_by, first.withheld) == (60, 35, 35)
+
+
+def test_money_in_cash_after_money_on_the_chain_is_when_the_invoice_was_paid(shop):
+    invoice = make_invoice(shop)
+    record(shop, make_transfer(invoice, amount="60"))
+    later = NOON + timedelta(days=3)
+
+    decide(
+        shop,
+        external.record_external,
+        invoice_id=invoice.id,
+        amount=Decimal(30),
+        method="cash",
+        reason="at the counter",
+        received_on=later.date(),
+        desk=make_desk(shop, later),
+    )
+
+    assert (invoice.status, invoice.paid_at) == ("PAID", later)

@@ -127,7 +127,8 @@ class TestMoved:
         record(shop, sent[6])
 
         assert len(statements) - between == between - before
-        assert not [each for each in statements[between:] if each.endswith("FOR NO KEY UPDATE OF payments")]
+        [locking] = [each for each in statements[between:] if each.endswith("FOR NO KEY UPDATE OF payments")]
+        assert "ledger >=" in locking and "flags @>" in locking
 
 
 def test_a_transaction_with_two_operations_for_one_invoice_is_shared_out_whole(as_web):

@@ -21,6 +21,8 @@ class Invoice:
     applied: int = 0
     # A rest that was once forgiven stays forgiven.
     forgiven: int = 0
+    # Excess that was spent elsewhere when a clawback opened a gap here: it cannot pay twice.
+    withheld: int = 0
 
 
 @dataclass
@@ -62,21 +64,51 @@ class Model:
         invoice = self.invoices[name]
         total = sum(each.stroops for each in self.automatic(name))
         capacity = invoice.amount - invoice.fixed
-        allocated = min(total, capacity)
+        allocated = min(total - invoice.withheld, capacity)
         rest = capacity - allocated
         tolerance = max(min(self.tolerance, invoice.amount // 10), invoice.forgiven)
         rounding = rest if allocated > 0 and 0 < rest <= tolerance else 0
         return allocated, total - allocated, rounding
 
+    def given(self, name: str) -> list[tuple[Payment, int]]:
+        """Return what each credit gave the invoice it names, in the order of the chain."""
+        invoice = self.invoices[name]
+        credits = sorted(self.automatic(name), key=lambda payment: payment.closed)
+        rest = invoice.amount - invoice.fixed
+        allocable = sum(each.stroops for each in credits) - invoice.withheld
+        found = []
+        for each in credits:
+            allocated = min(rest, allocable, each.stroops)
+            found.append((each, allocated))
+            rest, allocable = rest - allocated, allocable - allocated
+        return found
+
     def allocated_of(self, wanted: Payment) -> int:
-        """Return what a credit gave the invoice it names, in the order of the chain."""
-        rest = self.invoices[wanted.home].amount - self.invoices[wanted.home].fixed
-        for each in sorted(self.automatic(wanted.home), key=lambda payment: payment.closed):
-            given = min(rest, each.stroops)
-            if each is wanted:
-                return given
-            rest -= given
-        raise AssertionError(wanted)
+        return next(allocated for each, allocated in self.given(wanted.home) if each is wanted)
+
+    def take_back(self, payment: Payment) -> None:
+        """Undo a payment by a clawback; gaps are filled from excess that the debtors still have, in order."""
+        names = sorted(payment.parts) or ([payment.home] if payment.home in self.invoices else [])
+        left = {
+            name: sum(allocated for each, allocated in self.given(name) if each is not payment)
+            for name in names
+        }
+        was_withheld = {name: self.invoices[name].withheld for name in names}
+        for name, (allocated, excess) in payment.parts.items():
+            if name not in payment.moved:
+                self.invoices[name].fixed -= allocated
+            self.invoices[name].fixed_excess -= excess
+        payment.state = "REVERSED"
+        totals = {name: sum(each.stroops for each in self.automatic(name)) for name in names}
+        for name in names:
+            self.invoices[name].withheld = totals[name] - left[name]
+        for name in names:
+            invoice = self.invoices[name]
+            free = totals[name] - min(was_withheld[name], totals[name] - left[name])
+            filled = min(free, invoice.amount - invoice.fixed)
+            moved = max(0, filled - left[name])
+            spent = max(0, min(moved, moved - self.credit(invoice.debtor)))
+            invoice.withheld = totals[name] - (filled - spent) if spent else totals[name] - free
 
     def excess_of(self, payment: Payment, debtor: str) -> int:
         """Return how much of a credited payment became credit of `debtor`."""
@@ -123,14 +155,9 @@ class Model:
         return self.status(name) == "PAID" and self.received(name) < self.invoices[name].amount
 
     def late(self, name: str) -> bool:
-        """Whether late money was needed: in the order of the chain, a credit after the expiry got a share."""
-        invoice = self.invoices[name]
-        rest = invoice.amount - invoice.fixed
-        for each in sorted(self.automatic(name), key=lambda payment: payment.closed):
-            if rest > 0 and each.closed > invoice.expires:
-                return True
-            rest -= min(rest, each.stroops)
-        return False
+        """Whether late money was needed: a credit after the expiry got a share."""
+        expires = self.invoices[name].expires
+        return any(allocated > 0 and each.closed > expires for each, allocated in self.given(name))
 
     def credit(self, debtor: str) -> int:
         excess = sum(self.overpaid(name) for name, each in self.invoices.items() if each.debtor == debtor)

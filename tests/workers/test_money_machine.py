@@ -220,8 +220,7 @@ class MoneyMachine(RuleBasedStateMachine):
             self.losses.append((stroops, self.minute))
             return
         payment = self.model.payments[undone]
-        self._take_parts(payment)
-        payment.state = "REVERSED"
+        self.model.take_back(payment)
 
     # What people decide.
 
@@ -570,7 +569,7 @@ class MoneyMachine(RuleBasedStateMachine):
             # The clawback of just this payment was seen before it.
             self.losses.remove(undone[0])
             self.model.lost_to_clawbacks -= stroops
-            self.model.payments[key].state = "REVERSED"
+            self.model.take_back(self.model.payments[key])
 
 
 def live(examples, steps):

@@ -64,6 +64,7 @@ class Invoice(Base):
         asset_check(),
         CheckConstraint("amount > 0", "amount_positive"),
         CheckConstraint("amount_received >= 0 AND amount_received <= amount", "received_within_amount"),
+        CheckConstraint("withheld >= 0", "withheld_not_negative"),
         CheckConstraint("subtotal - discount_total + tax_total = amount", "totals_add_up"),
         CheckConstraint("discount_total >= 0 AND tax_total >= 0", "lines_not_negative"),
         CheckConstraint(
@@ -114,6 +115,8 @@ class Invoice(Base):
     amount: Mapped[Amount]
     amount_received: Mapped[Amount] = mapped_column(server_default="0")
     overpaid_by: Mapped[WideAmount] = mapped_column(server_default="0")
+    # Of that, what was spent elsewhere before a clawback opened a gap that it could have paid.
+    withheld: Mapped[WideAmount] = mapped_column(server_default="0")
     flags: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
     description: Mapped[str] = mapped_column(server_default="")
     token: Mapped[str]

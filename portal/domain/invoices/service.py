@@ -80,6 +80,7 @@ def create(
         token=new_token(CHECKOUT_TOKEN_BITS),
         amount_received=ZERO,
         overpaid_by=ZERO,
+        withheld=ZERO,
         flags=[],
         external_id=draft.external_id,
         version=1,

@@ -142,8 +142,8 @@ def _undone_payment(desk: Desk, debit: Debit, stored: ChainTransaction, wallet_i
             Payment.asset == debit.asset,
             Payment.amount == from_stroops(debit.stroops),
             Payment.status.in_(("CONFIRMED", "UNMATCHED", "IGNORED")),
+            # What is promised to be sent back is still there to be taken.
             Payment.refunded == 0,
-            Payment.refund_reserved == 0,
             # What paid itself was never booked.
             (Payment.reason.is_(None)) | (Payment.reason != "self_payment"),
             ChainTransaction.closed_at <= stored.closed_at,
@@ -175,11 +175,11 @@ def _reverse_payment(desk: Desk, held: _Held, merchant: Merchant, stored: ChainT
         assert payment.invoice_id is not None, payment.id
         unbook(desk, payment, ("allocation", "short"))
         account, lost = without(accounts[payment.invoice_id], payment.id)
-        resettle(desk, account, policy, lost)
+        resettle(desk, account, policy, lost, is_taken_back=True)
     else:
         unbook(desk, payment, ("credit_back", "match", "unmatched", "allocation"))
         moved = (payment.decision or {}).get("moved", ())
-        take_from(desk, accounts, parts_of(payment), policy, moved)
+        take_from(desk, accounts, parts_of(payment), policy, moved, is_taken_back=True)
     payment.status, payment.reason = "REVERSED", CLAWBACK
     announce(
         desk,

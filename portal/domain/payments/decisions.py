@@ -181,6 +181,8 @@ def take_from(
     parts: Sequence[Mapping[str, Any]],
     policy: MerchantPolicy,
     moved: Collection[str] = (),
+    *,
+    is_taken_back: bool = False,
 ) -> None:
     """Take the parts of a match from their invoices; its journals were reversed before.
 
@@ -189,7 +191,7 @@ def take_from(
     for part in sorted(parts, key=invoice_of):
         received = 0 if part["invoice"] in moved else part["allocated_stroops"]
         change = Change(-received, -part["excess_stroops"])
-        resettle(desk, accounts[invoice_of(part)], policy, change)
+        resettle(desk, accounts[invoice_of(part)], policy, change, is_taken_back=is_taken_back)
 
 
 def _give(

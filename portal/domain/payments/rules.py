@@ -6,7 +6,7 @@ nothing about who paid; only the reference names an invoice.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -74,6 +74,8 @@ class InvoiceFacts:
     expires_at: datetime | None
     arrivals: tuple[Arrival, ...] = ()
     """Its credits that are shared out anew when another one comes; all the rest it received stays as it is."""
+    withheld_stroops: int = 0
+    """Of the arrivals' excess, what was spent elsewhere before a gap opened that it could have paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +198,22 @@ def judge(transaction: ObservedTransaction, context: Context) -> Verdict:
     return Verdict(True, None, shared, rules, settled)
 
 
-def settle(invoice: InvoiceFacts, policy: MerchantPolicy, new: Iterable[Arrival] = ()) -> Settled:
+def settle(invoice: InvoiceFacts, policy: MerchantPolicy, new: Sequence[Arrival] = ()) -> Settled:
     """Return the shares of an invoice's arrivals and `new` ones, once the rest it received is taken off.
 
-    A rest that was forgiven stays forgiven, also after the merchant lowered the tolerance.
+    A rest that was forgiven stays forgiven, also after the merchant lowered the tolerance. New money moves
+    others back in the row, so what is an excess by now stays one.
     """
     booked = [arrival.booked for arrival in invoice.arrivals if arrival.booked is not None]
     shared = sum(share.allocated_stroops + share.rounding_stroops for share in booked)
+    excess = sum(share.excess_stroops for share in booked)
     tolerance = tolerance_for(amount_stroops=invoice.amount_stroops, policy_stroops=policy.tolerance_stroops)
     forgiven = sum(share.rounding_stroops for share in booked)
     return share_out(
         [*invoice.arrivals, *new],
         capacity_stroops=invoice.amount_stroops - (invoice.received_stroops - shared),
         tolerance_stroops=max(tolerance, forgiven),
+        withheld_stroops=excess if new else invoice.withheld_stroops,
     )
 
 

@@ -12,7 +12,9 @@ from sqlalchemy.orm import defer
 from portal.domain.audit import service as audit
 from portal.domain.events import service as events
 from portal.domain.invoices.models import Invoice
+from portal.domain.invoices.receipts import debtor_of
 from portal.domain.invoices.receipts import settle as settle_invoice
+from portal.domain.ledger import queries as books
 from portal.domain.merchants.models import Merchant
 from portal.domain.payments import queries
 from portal.domain.payments.booking import Desk, book_share, unbook
@@ -84,36 +86,16 @@ def accounts_of(
     """
     issued = {invoice.id: invoice for invoice in invoices if invoice.pay_ref is not None}
     paid = [each.id for each in issued.values() if each.amount_received > 0 or each.overpaid_by > 0]
-    if paid and arriving_in is not None:
-        later = _paid_since(merchant_id, paid, arriving_in)
-        paid = [each for each in paid if each in later or "short" in issued[each].flags]
-    credits = _credits_of(merchant_id, issued, paid) if paid else {}
+    credits = _credits_of(merchant_id, issued, paid, arriving_in) if paid else {}
     return {
         invoice.id: Account(
             invoice,
             facts_of(invoice, [each.arrival for each in credits.get(invoice.id, ())]),
             tuple(credits.get(invoice.id, ())),
-            is_whole=arriving_in is None or invoice.id in paid,
+            is_whole=arriving_in is None or invoice.id not in paid,
         )
         for invoice in issued.values()
     }
-
-
-def _paid_since(merchant_id: UUID, invoice_ids: Sequence[UUID], ledger: int) -> set[UUID]:
-    """Return the invoices that have a credit of this ledger or of a later one."""
-    statement = (
-        select(Payment.invoice_id)
-        .distinct()
-        .join(ChainTransaction, ChainTransaction.id == Payment.transaction_id)
-        .where(
-            Payment.merchant_id == merchant_id,
-            Payment.invoice_id.in_(invoice_ids),
-            Payment.status == "CONFIRMED",
-            Payment.decided_at.is_(None),
-            ChainTransaction.ledger >= ledger,
-        )
-    )
-    return {each for each in db.session.scalars(statement) if each is not None}
 
 
 def facts_of(invoice: Invoice, arrivals: Sequence[Arrival] = ()) -> InvoiceFacts:
@@ -129,11 +111,12 @@ def facts_of(invoice: Invoice, arrivals: Sequence[Arrival] = ()) -> InvoiceFacts
         issued_at=invoice.issued_at,
         expires_at=invoice.expires_at,
         arrivals=tuple(arrivals),
+        withheld_stroops=to_stroops(invoice.withheld),
     )
 
 
 def _credits_of(
-    merchant_id: UUID, invoices: Mapping[UUID, Invoice], paid: Sequence[UUID]
+    merchant_id: UUID, invoices: Mapping[UUID, Invoice], paid: Sequence[UUID], arriving_in: int | None
 ) -> dict[UUID, list[Ledgered]]:
     statement = (
         select(Payment, ChainTransaction)
@@ -148,6 +131,10 @@ def _credits_of(
         .with_for_update(of=Payment, key_share=True)
         .execution_options(populate_existing=True)
     )
+    if arriving_in is not None:
+        # What lies behind may give way to what arrives; a forgiven rest is owed again; pure excess stays so.
+        may_move = (ChainTransaction.ledger >= arriving_in) & ~Payment.flags.contains(["duplicate"])
+        statement = statement.where(may_move | Payment.flags.contains(["short"]))
     rows = [(row[0], row[1]) for row in db.session.execute(statement)]
     ids = [row[0].id for row in rows]
     shares = _shares(queries.list_allocations(merchant_id=merchant_id, payment_ids=ids)) if ids else {}
@@ -195,7 +182,7 @@ def apply_settled(
     received = to_stroops(invoice.amount_received) + change.received_stroops
     overpaid = to_stroops(invoice.overpaid_by) + change.overpaid_stroops
     booked: dict[UUID, list[Allocation]] = {}
-    flags = set() if account.is_whole else {*invoice.flags} & {"late", "duplicate"}
+    flags = set() if account.is_whole else _flags_unread(account)
     for each in [*account.credits, *new]:
         before, share = each.arrival.booked, settled.shares[each.arrival.place]
         flags.update(flags_of(each.arrival, share))
@@ -215,16 +202,83 @@ def apply_settled(
         received=from_stroops(received),
         overpaid_by=from_stroops(overpaid),
         flags=flags,
-        paid_at=settled.completed_at or change.paid_at,
+        paid_at=_paid_at(account, settled, change),
         now=desk.now,
     )
     return booked
 
 
-def resettle(desk: Desk, account: Account, policy: MerchantPolicy, change: Change) -> None:
-    """Share an invoice's credits out anew after other money of it came or went; `change` says how much."""
-    facts = replace(account.facts, received_stroops=account.facts.received_stroops + change.received_stroops)
-    apply_settled(desk, account, settle(facts, policy), change=change)
+def _paid_at(account: Account, settled: Settled, change: Change) -> datetime | None:
+    """Return when the last stroop came; money beside the credits may have come after them."""
+    invoice = account.invoice
+    shared = [each.arrival.booked for each in account.credits if each.arrival.booked is not None]
+    in_shares = sum(share.allocated_stroops + share.rounding_stroops for share in shared)
+    if account.is_whole and to_stroops(invoice.amount_received) + change.received_stroops > in_shares:
+        came = [moment for moment in (settled.completed_at, change.paid_at, invoice.paid_at) if moment]
+        return max(came, default=None)
+    return settled.completed_at or change.paid_at
+
+
+def _flags_unread(account: Account) -> set[str]:
+    """Return what the credits that were not read say of their invoice."""
+    wanted = {*account.invoice.flags} & {"late", "duplicate"}
+    read = [each.payment.id for each in account.credits]
+    statement = select(Payment.id).where(
+        Payment.merchant_id == account.invoice.merchant_id,
+        Payment.invoice_id == account.invoice.id,
+        Payment.status == "CONFIRMED",
+        Payment.decided_at.is_(None),
+        Payment.id.not_in(read),
+    )
+    return {
+        flag
+        for flag in sorted(wanted)
+        if db.session.scalar(statement.where(Payment.flags.contains([flag])).limit(1)) is not None
+    }
+
+
+def resettle(
+    desk: Desk, account: Account, policy: MerchantPolicy, change: Change, *, is_taken_back: bool = False
+) -> None:
+    """Share an invoice's credits out anew after other money of it came or went; `change` says how much.
+
+    What an issuer takes back opens a gap that nobody chose: it is filled from the excess of other credits only
+    as far as the client still has that much credit.
+    """
+    excess = sum(each.booked.excess_stroops for each in account.facts.arrivals if each.booked is not None)
+    facts = replace(
+        account.facts,
+        received_stroops=account.facts.received_stroops + change.received_stroops,
+        withheld_stroops=min(account.facts.withheld_stroops, excess),
+    )
+    settled = settle(facts, policy)
+    if is_taken_back and (spent := _spent_of(desk, account, facts, settled)) > 0:
+        given = _allocated(settled) - spent
+        total = sum(arrival.stroops for arrival in facts.arrivals)
+        facts = replace(facts, withheld_stroops=total - given)
+        settled = settle(facts, policy)
+    account.invoice.withheld = from_stroops(facts.withheld_stroops)
+    apply_settled(desk, account, settled, change=change)
+
+
+def _spent_of(desk: Desk, account: Account, facts: InvoiceFacts, settled: Settled) -> int:
+    """Return how much of the excess that would move into the gap is no longer the client's."""
+    before = sum(each.booked.allocated_stroops for each in facts.arrivals if each.booked is not None)
+    moved = _allocated(settled) - before
+    if moved <= 0:
+        return 0
+    held = -books.balance_for_update(
+        merchant_id=desk.merchant_id,
+        network=desk.network,
+        kind="client_credit",
+        asset=account.invoice.asset,
+        owner_id=debtor_of(account.invoice),
+    )
+    return max(0, min(moved, moved - to_stroops(held)))
+
+
+def _allocated(settled: Settled) -> int:
+    return sum(share.allocated_stroops for share in settled.shares.values())
 
 
 def without(account: Account, payment_id: UUID) -> tuple[Account, Change]:

@@ -47,18 +47,27 @@ def tolerance_for(*, amount_stroops: int, policy_stroops: int) -> int:
     return min(policy_stroops, amount_stroops // TOLERANCE_DIVISOR)
 
 
-def share_out(arrivals: Sequence[Arrival], *, capacity_stroops: int, tolerance_stroops: int) -> Settled:
+def share_out(
+    arrivals: Sequence[Arrival],
+    *,
+    capacity_stroops: int,
+    tolerance_stroops: int,
+    withheld_stroops: int = 0,
+) -> Settled:
     """Return each arrival's share of `capacity_stroops`, what the invoice lacks without them.
 
     The rest is forgiven within the tolerance only when all are counted: otherwise the order of two credits
-    would decide whether the second pays the rest or is an excess.
+    would decide whether the second pays the rest or is an excess. `withheld_stroops` of them are not given: an
+    excess that was refunded or spent elsewhere cannot pay a gap that opened afterwards.
     """
     shares: dict[ChainPlace, Share] = {}
     rest = capacity_stroops
+    allocable = sum(each.stroops for each in arrivals) - withheld_stroops
     last: Arrival | None = None
     for arrival in sorted(arrivals, key=lambda each: each.place):
-        allocated = min(arrival.stroops, rest)
+        allocated = min(arrival.stroops, rest, allocable)
         rest -= allocated
+        allocable -= allocated
         shares[arrival.place] = Share(allocated, arrival.stroops - allocated)
         if allocated > 0:
             last = arrival
