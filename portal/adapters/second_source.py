@@ -1,11 +1,12 @@
 """Believe money only when two sources of the chain agree on it.
 
 The first source leads: cursors, accounts and submissions are its own. What it says about a transaction that
-credits, or claws back, more than the threshold counts once the second says the same; until then it is neither
-confirmed nor refused.
+credits an account with, or claws back from it, more than the threshold of an asset counts once the second says
+the same; until then it is neither confirmed nor refused.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -31,7 +32,10 @@ OPINION_SECONDS = 3.0
 
 
 class ConfirmedSource(ChainSource):
-    """`first`, with every amount above `above_stroops` (of whatever asset) confirmed by `second`."""
+    """`first`, with every amount above `above_stroops` (of whatever asset) confirmed by `second`.
+
+    An amount is all that a transaction brings one account, or takes back from it: many small ones are a large one.
+    """
 
     def __init__(
         self,
@@ -86,9 +90,14 @@ class ConfirmedSource(ChainSource):
         return self.first.submit(envelope_xdr)
 
     def _needs_opinion(self, transaction: ObservedTransaction) -> bool:
-        taken_back = (debit.stroops for debit in transaction.debits if debit.kind == CLAWBACK)
-        amounts = chain((credit.stroops for credit in transaction.credits), taken_back)
-        return any(stroops > self._above_stroops for stroops in amounts)
+        brought: Counter[tuple[str, str]] = Counter()
+        taken_back: Counter[tuple[str, str]] = Counter()
+        for credit in transaction.credits:
+            brought[credit.destination, credit.asset] += credit.stroops
+        for debit in transaction.debits:
+            if debit.kind == CLAWBACK:
+                taken_back[debit.source, debit.asset] += debit.stroops
+        return any(each > self._above_stroops for each in chain(brought.values(), taken_back.values()))
 
     def _confirmed(
         self, found: ObservedTransaction, transaction_hash: str, within_seconds: float | None

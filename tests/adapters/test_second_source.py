@@ -213,9 +213,10 @@ class TestFindTransaction:
 
 class TestThreshold:
     @pytest.mark.parametrize(
-        ("amounts", "asked"), [(["5"], False), (["5.0000001"], True), (["1", "6"], True)]
+        ("amounts", "asked"),
+        [(["5"], False), (["5.0000001"], True), (["1", "6"], True), (["2", "3"], False), (["2"] * 3, True)],
     )
-    def test_is_what_one_credit_may_bring_unasked(
+    def test_is_what_a_transaction_may_bring_one_account_unasked(
         self, pair: Any, both: Any, other: Served, chain: SimpleNamespace, amounts: list[str], asked: bool
     ) -> None:
         paid = [Payment(chain.merchant.public_key, Asset.native(), amount) for amount in amounts]
@@ -225,11 +226,26 @@ class TestThreshold:
         assert len(found.sources) == (2 if asked else 1)
         assert bool(other.requests) is asked
 
-    def test_counts_what_an_issuer_takes_back(
+    def test_adds_up_neither_assets_nor_accounts(
         self, pair: Any, both: Any, other: Served, chain: SimpleNamespace
     ) -> None:
         usdc = Asset("USDC", chain.payer.public_key)
-        taken = both(operations=[Clawback(usdc, chain.merchant.public_key, "6")], edit_operation={
+        paid = [
+            Payment(chain.merchant.public_key, Asset.native(), "3"),
+            Payment(chain.merchant.public_key, usdc, "3"),
+            Payment(chain.payer.public_key, Asset.native(), "3"),
+        ]
+
+        assert len(pair(above=5 * UNIT).find_transaction(both(operations=paid).hash).sources) == 1
+        assert not other.requests
+
+    @pytest.mark.parametrize("amounts", [["6"], ["3", "3"]])
+    def test_counts_what_an_issuer_takes_back(
+        self, pair: Any, both: Any, other: Served, chain: SimpleNamespace, amounts: list[str]
+    ) -> None:
+        usdc = Asset("USDC", chain.payer.public_key)
+        clawbacks = [Clawback(usdc, chain.merchant.public_key, amount) for amount in amounts]
+        taken = both(operations=clawbacks, edit_operation={
             "from": chain.merchant.public_key, "asset_type": "credit_alphanum4", "asset_code": "USDC",
             "asset_issuer": chain.payer.public_key,
         })  # fmt: skip
