@@ -35,12 +35,12 @@ XDR = Envelope("AAAA", "cd" * 32)
 
 
 @pytest.fixture
-def shop(as_worker):
+def shop(desk):
     return make_shop()
 
 
 @pytest.fixture(autouse=True)
-def _the_books_hold(as_worker):
+def _the_books_hold(desk):
     yield
     assert broken_invariants() == []
 

@@ -22,7 +22,7 @@ CASH = {"method": "cash", "reason": "at the counter", "received_on": NOON.date()
 
 
 @pytest.fixture
-def shop(as_worker):
+def shop(desk):
     yield make_shop()
     assert broken_invariants() == []
 

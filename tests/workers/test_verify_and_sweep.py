@@ -11,7 +11,7 @@ from stellar_sdk import IdMemo, Keypair, Server, TransactionBuilder
 from config import SANDBOX_PASSPHRASE
 from portal.db import run_transaction
 from portal.domain.invoices.models import Invoice
-from portal.domain.payments import watching
+from portal.domain.payments import submissions, watching
 from portal.domain.payments.models import Submission
 from portal.extensions import db
 from portal.flows.submit_hash import submit_hash
@@ -221,3 +221,10 @@ def test_a_submission_that_cannot_be_recorded_keeps_no_other_waiting(signed, mon
     assert looked == 2
     assert db.session.scalar(select(Submission.state).where(Submission.id == good)) == "ACCEPTED"
     assert status_of(invoice) == "PAID"
+
+
+def test_a_claim_that_nobody_can_check_is_given_up_after_a_week(as_worker):
+    claim = Submission(started_at=NOON, attempts=3, state="CHECKING")
+    for age, state in ((timedelta(days=6), "CHECKING"), (submissions.ABANDON_AFTER, "NOT_FOUND")):
+        submissions.postpone(claim, now=NOON + age, is_absent=False)
+        assert claim.state == state

@@ -26,6 +26,7 @@ FIRST_DELAYS_SECONDS = (1, 2, 4, 8, 15, 30)
 MINUTELY_UNTIL = timedelta(minutes=16)
 LAST_DELAY = timedelta(minutes=10)
 GIVE_UP_AFTER = timedelta(hours=24)
+ABANDON_AFTER = timedelta(days=7)
 # After an outage it is a quarter of the claim's age, so that a paid invoice is seen soon after the recovery and
 # a long outage is no storm of looks.
 OUTAGE_DELAY_MIN, OUTAGE_DELAY_MAX = timedelta(seconds=1), timedelta(seconds=10)
@@ -139,7 +140,8 @@ def postpone(
 ) -> Answer:
     """Leave a submission to a later attempt, or give up a day after it was made.
 
-    Only a network that answers and `is_absent` ends the wait. An outage says nothing about the transaction: it
+    Only a network that answers and `is_absent` ends the wait then; a source that says nothing usable for a week
+    ends it too, or claims that can never be checked would pile up. The watcher finds the money regardless. An outage says nothing about the transaction: it
     counts as no attempt and the next look follows soon, but not before the source said it may be asked again.
     """
     submission.updated_at = now
@@ -149,7 +151,8 @@ def postpone(
     else:
         submission.attempts += 1
         due = next_attempt_at(started_at=submission.started_at, attempts=submission.attempts, now=now)
-    if due is None and is_absent:
+    is_over = now - submission.started_at >= ABANDON_AFTER
+    if (due is None and is_absent) or is_over:
         submission.state = "NOT_FOUND"
         db.session.flush()
         return Answer(200, submission)
