@@ -79,7 +79,9 @@ def _of_payment(payment: dict[str, Any]) -> list[str]:
         f" {payment['asset']} from {payment['from']}"
     )
     lines = [head, *_rules(payment["rules"])]
-    lines += [f"  -> {each['amount']} {each['source']} to {each['invoice']}" for each in payment["allocations"]]
+    lines += [
+        f"  -> {each['amount']} {each['source']} to {each['invoice']}" for each in payment["allocations"]
+    ]
     decision = payment["decision"]
     if decision is not None:
         lines.append(

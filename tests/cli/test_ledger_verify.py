@@ -86,7 +86,9 @@ def _(copy):
     )
 
 
-@tells("{signed_payment} chain record: stored contradicts its envelope, derived amount is missing, malformed or contradicts the envelope")
+@tells(
+    "{signed_payment} chain record: stored contradicts its envelope, derived amount is missing, malformed or contradicts the envelope"
+)
 def _(copy):
     copy.sql(
         "UPDATE chain_transactions SET raw = jsonb_set(raw, '{operations,0,amount}', '\"91.0000000\"')"
