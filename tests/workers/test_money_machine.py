@@ -592,5 +592,6 @@ def test_invoices_balances_and_mirror_follow_a_small_model(desk):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_800)
 def test_invoices_balances_and_mirror_follow_a_small_model_for_long(desk):
-    live(examples=300, steps=60)
+    live(examples=150, steps=60)
