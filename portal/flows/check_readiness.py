@@ -17,7 +17,7 @@ from portal.kernel.money import ZERO, display
 
 DETAILS = {
     "no_account": "The receiving account does not exist yet. Fund it first.",
-    "no_trustline": "The receiving wallet has no trustline for {code}. Add it, then try again.",
+    "no_trustline": "The receiving wallet has no trustline for {code}. Settings, Wallets has the request that adds it.",
     "not_authorised": "The issuer of {code} has not authorised the receiving wallet.",
     "limit": "The receiving wallet's trustline for {code} has no room for all that is due.",
 }

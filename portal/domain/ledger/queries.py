@@ -156,10 +156,12 @@ def list_trial_balance(*, merchant_id: UUID, network: str) -> list[AccountLine]:
     ]
 
 
-def wallet_balances(*, merchant_id: UUID, network: str) -> dict[tuple[UUID | None, str], Decimal]:
-    """Return what the books say each wallet holds, by wallet and asset."""
+def wallet_balances(
+    *, merchant_id: UUID, network: str
+) -> dict[tuple[UUID | None, str], tuple[Decimal, datetime]]:
+    """Return what the books say each wallet holds and when that last changed, by wallet and asset."""
     statement = (
-        select(LedgerAccount.owner_id, LedgerAccount.asset, AccountBalance.balance)
+        select(LedgerAccount.owner_id, LedgerAccount.asset, AccountBalance.balance, AccountBalance.updated_at)
         .join(AccountBalance, AccountBalance.account_id == LedgerAccount.id)
         .where(
             LedgerAccount.merchant_id == merchant_id,
@@ -168,4 +170,4 @@ def wallet_balances(*, merchant_id: UUID, network: str) -> dict[tuple[UUID | Non
         )
         .limit(2000)
     )
-    return {(row[0], row[1]): row[2] for row in db.session.execute(statement)}
+    return {(row[0], row[1]): (row[2], row[3]) for row in db.session.execute(statement)}

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from portal.domain.ledger import queries as ledger
 from portal.domain.merchants.models import Wallet, WalletAsset
-from portal.web.balances.words import ACCOUNT_WORDS, OWNED, difference_words
+from portal.web.balances.words import ACCOUNT_WORDS, MOVED_SINCE, OWNED, difference_words
 
 # Assets first, then what is owed, then what was earned and lost: the order in which books are read.
 ORDER = tuple(ACCOUNT_WORDS)
@@ -59,15 +60,22 @@ def books_of(accounts: Sequence[ledger.AccountLine]) -> list[Book]:
 
 
 def held_in(
-    wallet: Wallet, readiness: Sequence[WalletAsset], booked: Mapping[tuple[UUID | None, str], Decimal]
+    wallet: Wallet,
+    readiness: Sequence[WalletAsset],
+    booked: Mapping[tuple[UUID | None, str], tuple[Decimal, datetime]],
 ) -> list[Held]:
     """Return what a wallet holds, asset by asset, with the reason for each difference from the book."""
     found = []
     for each in readiness:
         if each.wallet_id == wallet.id:
-            balance = booked.get((wallet.id, each.asset), Decimal(0))
-            difference = Decimal(0) if each.balance is None else each.balance - balance
-            words = "" if each.balance is None else difference_words(each.asset, difference)
+            balance, changed_at = booked.get((wallet.id, each.asset), (Decimal(0), each.checked_at))
+            # What was asked before the book changed says nothing about the book of now.
+            is_old = changed_at > each.checked_at
+            is_comparable = each.balance is not None and not is_old
+            difference = each.balance - balance if is_comparable and each.balance is not None else Decimal(0)
+            words = (
+                MOVED_SINCE if is_old else difference_words(each.asset, difference) if is_comparable else ""
+            )
             found.append(Held(each, balance, difference, words))
     return found
 

@@ -41,6 +41,9 @@ def journal_words(kind: str, is_reversal: bool) -> str:
     return f"Reversed: {words[0].lower()}{words[1:]}" if is_reversal else words
 
 
+MOVED_SINCE = "Money came or went since the network was asked, so the two cannot be compared. Settings, Wallets can ask again."
+
+
 def difference_words(asset: str, difference: Decimal) -> str:
     """Return why a wallet holds that much more (or, below zero, less) than its book: the usual reasons."""
     if difference == 0:
