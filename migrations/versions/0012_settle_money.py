@@ -14,6 +14,11 @@ _KINDS_BEFORE = ("issue", "allocation", "unmatched", "short", "close", "reversal
 _KINDS_ADDED = ("match", "credit", "credit_back", "external", "refund", "clawback")
 _AGGREGATES_BEFORE = ("invoice", "payment", "client", "api_key", "wallet")
 _DECIDED = "decision, decided_at, refunded, refund_reserved"
+# What was promised to whom stays as it was promised.
+_FOLLOWED = (
+    "status, code, envelope_xdr, expected_hashes, transaction_hash, transaction_id, operation_index, from_suspense,"
+    " from_credit, from_revenue, attempts, next_attempt_at, lease_until, lease_token, completed_at, version, updated_at"
+)
 
 
 def upgrade() -> None:
@@ -160,7 +165,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=True),
         sa.Column("envelope_xdr", sa.Text(), nullable=True),
-        sa.Column("expected_hash", sa.Text(), nullable=True),
+        sa.Column("expected_hashes", sa.ARRAY(sa.TEXT()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("transaction_hash", sa.Text(), nullable=True),
         sa.Column("transaction_id", sa.Uuid(), nullable=True),
         sa.Column("operation_index", sa.Integer(), nullable=True),
@@ -246,7 +251,7 @@ def _guard() -> None:
     guards.protect("external_payments", web=guards.APPEND_ONLY)
     # A payment may be seen after the clawback that undid it.
     guards.protect("clawbacks", web="SELECT, INSERT, UPDATE (payment_id)")
-    guards.protect("refunds", web=guards.MUTABLE)
+    guards.protect("refunds", web=f"SELECT, INSERT, UPDATE ({_FOLLOWED})")
     guards.protect("book_checks", web="SELECT", worker=guards.REMOVABLE)
 
 

@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from portal.domain.payments.submissions import GIVE_UP_AFTER
-from portal.domain.refunds.rules import Memo
-from portal.domain.refunds.service import Envelope
+from portal.domain.refunds.rules import Envelope, Memo
 from portal.kernel.assets import NATIVE
 from portal.kernel.money import format_units
 

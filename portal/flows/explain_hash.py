@@ -80,7 +80,8 @@ def _payments(stored: ChainTransaction) -> list[dict[str, Any]]:
 
 def _refunds(network: str, transaction_hash: str, stored: ChainTransaction | None) -> list[dict[str, Any]]:
     """Return refunds that this transaction is, or is said or expected to be."""
-    is_it = or_(Refund.transaction_hash == transaction_hash, Refund.expected_hash == transaction_hash)
+    is_expected = Refund.expected_hashes.contains([transaction_hash])
+    is_it = or_(Refund.transaction_hash == transaction_hash, is_expected)
     if stored is not None:
         is_it = or_(is_it, Refund.transaction_id == stored.id)
     statement = select(Refund).where(Refund.network == network, is_it).order_by(Refund.id).limit(ROWS_MAX)

@@ -19,8 +19,9 @@ from portal.domain.payments.booking import Desk
 from portal.domain.refunds import queries, service
 from portal.domain.refunds.models import Refund
 from portal.domain.refunds.obstacles import check_memo, check_receiver, check_wallet, warning_for
-from portal.domain.refunds.rules import Memo, Refundable, RefundStatus, check_refundable
-from portal.domain.refunds.service import AmountTooLarge, Envelope
+from portal.domain.refunds.rules import Envelope, Memo, Refundable, RefundStatus, check_refundable
+from portal.domain.refunds.service import AmountTooLarge
+from portal.flows.settle_refund import settle_prepared
 from portal.kernel.chain import AccountState
 from portal.kernel.errors import Unavailable
 from portal.kernel.money import to_stroops
@@ -106,6 +107,9 @@ def prepare_again(
 ) -> Refund:
     """Build the transaction of an open refund anew, by the wallet's present sequence number.
 
+    One that was sent meanwhile completes the refund instead. It is looked for after the sequence number was
+    read, so of two transactions only one can ever go through.
+
     :raises Unavailable: when the network does not answer; the refund stays as it is.
     :raises TagihError: whatever `create_refund` raises about the accounts.
     """
@@ -127,6 +131,10 @@ def prepare_again(
     _check(trip, is_confirmed=is_confirmed)
     if _fits_still(refund, trip, now):
         return refund
+    if refund.status == RefundStatus.PENDING:
+        refund = settle_prepared(merchant_id=merchant_id, refund_id=refund_id, now=now)
+        if refund.status == RefundStatus.COMPLETED:
+            return refund
     envelope = _build(trip, now)
     assert envelope is not None, "both accounts are known"
     desk = Desk(merchant_id, network, now)
@@ -145,10 +153,10 @@ def _fits_still(refund: Refund, trip: _Trip, now: datetime) -> bool:
     Somebody may have signed it already: it would go through, and we would be looking for another hash.
     """
     prepared_at = refund.updated_at
-    if refund.status != RefundStatus.PENDING or now - prepared_at > REUSED_FOR:
+    if refund.status != RefundStatus.PENDING or refund.envelope_xdr is None or now - prepared_at > REUSED_FOR:
         return False
     same = _build(trip, prepared_at)
-    return same is not None and same.hash == refund.expected_hash
+    return same is not None and same.hash == refund.expected_hashes[-1]
 
 
 def _trip_of_payment(merchant_id: UUID, network: str, payment_id: UUID, plan: Plan) -> _Trip:

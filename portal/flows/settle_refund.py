@@ -3,6 +3,7 @@
 Three steps, never joined: a short read, the network call with no transaction open, one transaction that books.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,7 +18,7 @@ from portal.domain.refunds import queries, service
 from portal.domain.refunds.models import Refund
 from portal.domain.refunds.rules import OPEN, RefundStatus
 from portal.domain.refunds.service import Outcome
-from portal.kernel.chain import ChainContradiction, ChainUnavailable, ObservedTransaction
+from portal.kernel.chain import ChainContradiction, ChainUnavailable, NotConfirmed, ObservedTransaction
 from portal.kernel.errors import Unavailable
 
 # A person waits for the answer: what takes longer is followed by the worker.
@@ -36,10 +37,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What a look-up found; `not_before` is when the source may be asked again."""
+    """What a look-up found; `not_before` is when the source, which is away, may be asked again."""
 
     found: ObservedTransaction | None = None
     is_answered: bool = True
+    is_away: bool = False
     not_before: datetime | None = None
 
 
@@ -74,7 +76,7 @@ def withdraw_refund_hash(*, merchant_id: UUID, network: str, refund_id: UUID, no
 
 
 def follow_refund(*, merchant_id: UUID, refund_id: UUID, now: datetime) -> Refund:
-    """Look once for the transaction of an open refund: the one that was named, then the one we prepared."""
+    """Look once for the transaction of an open refund: the one that was named, then those we prepared."""
     refund = queries.get(merchant_id=merchant_id, refund_id=refund_id)
     desk = Desk(merchant_id, refund.network, now)
     hashes = _hashes_of(refund)
@@ -82,16 +84,34 @@ def follow_refund(*, merchant_id: UUID, refund_id: UUID, now: datetime) -> Refun
     release()
     if status not in OPEN:
         return refund
-    look = _Look()
-    for transaction_hash in hashes:
-        look = _look_up(transaction_hash, now)
-        found = look.found
-        if found is not None:
-            return _settle(desk, refund_id, found)
+    look = _look_for(hashes, now)
+    if look.found is not None:
+        return _settle(desk, refund_id, look.found)
     is_over = look.is_answered and _is_over(since, now)
     return run_transaction(
         lambda: service.postpone(desk=desk, refund_id=refund_id, not_before=look.not_before, is_over=is_over)
     )
+
+
+def settle_prepared(*, merchant_id: UUID, refund_id: UUID, now: datetime) -> Refund:
+    """Settle an open refund by what was prepared for it, if the network shows it: another one would pay twice.
+
+    :raises Unavailable: when the network does not say.
+    """
+    refund = queries.get(merchant_id=merchant_id, refund_id=refund_id)
+    desk, hashes = Desk(merchant_id, refund.network, now), _hashes_of(refund)
+    release()
+    for transaction_hash in hashes:
+        look = _look_up(transaction_hash, now)
+        if not look.is_answered:
+            raise Unavailable(
+                "The network does not say right now whether this refund was sent. It stays as it is; try again soon."
+            )
+        if look.found is not None:
+            refund = _settle(desk, refund_id, look.found)
+        if refund.status not in OPEN:
+            break
+    return refund
 
 
 def _settle(desk: Desk, refund_id: UUID, found: ObservedTransaction) -> Refund:
@@ -111,8 +131,20 @@ def _answer(outcome: Outcome) -> Answer:
 
 
 def _hashes_of(refund: Refund) -> list[str]:
-    known = (refund.transaction_hash, refund.expected_hash)
+    known = (refund.transaction_hash, *reversed(refund.expected_hashes))
     return list(dict.fromkeys(each for each in known if each is not None))
+
+
+def _look_for(hashes: Sequence[str], now: datetime) -> _Look:
+    """Return the first that the network shows; it has answered when it lacks each of them."""
+    silent = None
+    for transaction_hash in hashes:
+        look = _look_up(transaction_hash, now)
+        if look.found is not None or look.is_away:
+            return look
+        if not look.is_answered:
+            silent = look
+    return silent or _Look()
 
 
 def _look_up(transaction_hash: str, now: datetime) -> _Look:
@@ -120,13 +152,13 @@ def _look_up(transaction_hash: str, now: datetime) -> _Look:
         with look_up_place() as waited_seconds:
             within = LOOK_UP_SECONDS - waited_seconds
             found = chain_source().find_transaction(transaction_hash, within_seconds=within)
+    except (NotConfirmed, ChainContradiction):
+        # One that a second source lacks, or that contradicts its envelope, proves nothing: look again later.
+        return _Look(None, is_answered=False)
     except ChainUnavailable as outage:
         seconds = outage.retry_after_seconds
         not_before = None if seconds is None else now + timedelta(seconds=seconds)
-        return _Look(None, is_answered=False, not_before=not_before)
-    except ChainContradiction:
-        # An answer that contradicts its envelope proves nothing either way: look again later.
-        return _Look(None, is_answered=False)
+        return _Look(None, is_answered=False, is_away=True, not_before=not_before)
     return _Look(found)
 
 

@@ -3,24 +3,28 @@
 from datetime import datetime
 
 import structlog
+from sqlalchemy import func
 
 from portal.db import claim_batch, run_transaction
-from portal.domain.payments.submissions import LEASE_SECONDS
 from portal.domain.refunds.models import Refund
+from portal.domain.refunds.rules import PREPARED_MAX
 from portal.flows.record_observed import RECORD_FAILURES, is_outage
 from portal.flows.settle_refund import LOOK_UP_SECONDS, follow_refund
 from portal.kernel.refs import to_ref
 
 log = structlog.get_logger()
-# Each may take two look-ups of their whole time, and one is left for the writing: the lease outlives the batch.
-BATCH = int(LEASE_SECONDS / LOOK_UP_SECONDS / 2) - 1
+BATCH = 4
+# Each may take the whole time for all that was prepared and for what a person named, and the time of one more
+# is left for the writing: the lease outlives the batch.
+LEASE_SECONDS = int((BATCH + 1) * (PREPARED_MAX + 1) * LOOK_UP_SECONDS)
 
 
 def run_once(now: datetime, *, network: str) -> int:
     """Look once for each refund of a due batch and return how many there were."""
     is_open = Refund.status.in_(("PENDING", "PROCESSING")) & (Refund.network == network)
     # One without a transaction waits for a person.
-    conditions = is_open & (Refund.expected_hash.is_not(None) | Refund.transaction_hash.is_not(None))
+    is_prepared = func.cardinality(Refund.expected_hashes) > 0
+    conditions = is_open & (is_prepared | Refund.transaction_hash.is_not(None))
     _, rows = run_transaction(
         lambda: claim_batch(
             Refund,

@@ -125,6 +125,19 @@ def test_a_row_of_another_merchant_can_be_neither_written_nor_moved(web, shops):
         )
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["amount = 2", "destination = source", "payment_id = gen_random_uuid()", "memo_type = 'id', memo = '7'"],
+)
+def test_what_a_refund_promised_cannot_be_changed(web, shops, change):
+    mine, _ = shops
+    enter(web, mine)
+
+    assert web.execute("UPDATE refunds SET attempts = attempts + 1").rowcount == 1
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        web.execute(sql.SQL("UPDATE refunds SET {}").format(sql.SQL(change)))
+
+
 def test_a_row_cannot_point_into_another_tenant(web, shops):
     mine, other = shops
     enter(web, other)

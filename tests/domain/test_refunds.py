@@ -21,8 +21,8 @@ from portal.domain.payments.decisions import Part
 from portal.domain.payments.models import ChainTransaction, Payment
 from portal.domain.payments.queries import PaymentNotFound
 from portal.domain.refunds import queries, service
-from portal.domain.refunds.rules import Memo, NotRefundable
-from portal.domain.refunds.service import AmountTooLarge, Envelope, RefundClosed, RefundUnderWay
+from portal.domain.refunds.rules import PREPARED_MAX, Envelope, Memo, NotRefundable
+from portal.domain.refunds.service import AmountTooLarge, PreparedTooOften, RefundClosed, RefundUnderWay
 from portal.extensions import db
 from portal.kernel.chain import Debit
 from tests.support.builders import NETWORK, NOON, make_draft, make_invoice, make_shop, make_transfer
@@ -97,8 +97,8 @@ class TestCreate:
         refund = promise(shop, payment, "40", memo=Memo("id", "7"), envelope=XDR)
 
         assert (refund.source, refund.destination) == (shop.wallet, payment.sender)
-        assert (refund.status, refund.amount, refund.memo, refund.expected_hash) == (
-            "PENDING", 40, "7", XDR.hash,
+        assert (refund.status, refund.amount, refund.memo, refund.expected_hashes) == (
+            "PENDING", 40, "7", [XDR.hash],
         )  # fmt: skip
         assert state(shop) == ("UNMATCHED", "no_reference", 0, 40, [])
         assert told(refund) == ["refund.created"]
@@ -384,7 +384,7 @@ class TestFollow:
 
         back = again(refund)
         assert (back.status, back.code, back.transaction_hash) == ("PENDING", "wrong_amount", None)
-        assert back.expected_hash == XDR.hash
+        assert back.expected_hashes == [XDR.hash]
         assert told(refund) == ["refund.created", "refund.processing", "refund.updated"]
         assert state(shop)[3] == 90
 
@@ -397,10 +397,39 @@ class TestFollow:
 
         stale = again(refund)
         assert (stale.status, stale.code) == ("PENDING", "transaction_failed")
-        assert (stale.envelope_xdr, stale.expected_hash) == (None, None)
+        assert (stale.envelope_xdr, stale.expected_hashes) == (None, [])
         decide(shop, service.prepare, refund_id=refund.id, envelope=Envelope("BBBB", "dd" * 32))
         fresh = again(refund)
         assert (fresh.envelope_xdr, fresh.code) == ("BBBB", None)
+
+    def test_each_prepared_transaction_counts_until_its_time_is_over(self, shop):
+        _, payment = paid(shop)
+        refund = promise(shop, payment, envelope=XDR)
+        decide(shop, service.prepare, refund_id=refund.id, envelope=Envelope("BBBB", "dd" * 32))
+        prepared = again(refund)
+        assert (prepared.envelope_xdr, prepared.expected_hashes) == ("BBBB", [XDR.hash, "dd" * 32])
+        failed = sending(refund, canonical_hash=XDR.hash, hashes=(XDR.hash,), successful=False, credits=())
+
+        settle(shop, refund.id, failed)
+
+        left = again(refund)
+        assert (left.envelope_xdr, left.expected_hashes) == ("BBBB", ["dd" * 32])
+        assert (left.status, left.code) == ("PENDING", "transaction_failed")
+        decide(shop, service.prepare, refund_id=refund.id, envelope=Envelope("BBBB", "dd" * 32))
+        assert again(refund).expected_hashes == ["dd" * 32]
+
+    def test_there_are_never_more_prepared_ones_than_can_be_looked_for(self, shop):
+        _, payment = paid(shop)
+        refund = promise(shop, payment)
+        envelopes = [Envelope("BBBB", f"{number:064x}") for number in range(PREPARED_MAX + 1)]
+        for envelope in envelopes[:-1]:
+            decide(shop, service.prepare, refund_id=refund.id, envelope=envelope)
+
+        with pytest.raises(PreparedTooOften):
+            decide(shop, service.prepare, refund_id=refund.id, envelope=envelopes[-1])
+
+        decide(shop, service.prepare, refund_id=refund.id, envelope=envelopes[0])
+        assert len(again(refund).expected_hashes) == PREPARED_MAX
 
     def test_the_prepared_one_under_a_fee_bump_is_known_by_its_inner_hash(self, shop):
         _, payment = paid(shop)

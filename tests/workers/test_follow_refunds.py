@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+import requests
 from stellar_sdk import Keypair, TransactionEnvelope
 
 from config import SANDBOX_PASSPHRASE, Config
@@ -13,7 +14,7 @@ from portal.db import run_transaction
 from portal.domain.refunds.models import Refund
 from portal.domain.refunds.rules import Memo
 from portal.extensions import db
-from portal.flows.prepare_refund import Plan, create_refund
+from portal.flows.prepare_refund import Plan, create_refund, prepare_again
 from portal.flows.settle_refund import follow_refund, submit_refund_hash
 from portal.sandbox.client import fund
 from portal.workers import follow_refunds
@@ -45,8 +46,8 @@ def promised(shop, sandbox, *, at=None, payer=None):
     )
 
 
-def send(shop, sandbox, refund):
-    envelope = TransactionEnvelope.from_xdr(refund.envelope_xdr, SANDBOX_PASSPHRASE)
+def send(shop, sandbox, xdr):
+    envelope = TransactionEnvelope.from_xdr(xdr, SANDBOX_PASSPHRASE)
     envelope.sign(Keypair.from_secret(shop.wallet_secret))
     ticket = sandbox.ledger.submit(envelope.to_xdr())
     assert ticket.done.wait(10)
@@ -60,7 +61,7 @@ def again(refund_id):
 def test_what_was_sent_is_found_and_booked(shop, sandbox):
     refund = promised(shop, sandbox)
     refund_id, due = refund.id, refund.next_attempt_at
-    sent = send(shop, sandbox, refund)
+    sent = send(shop, sandbox, refund.envelope_xdr)
 
     assert follow_refunds.run_once(due, network=NETWORK) == 1
 
@@ -85,7 +86,7 @@ def test_one_without_a_transaction_waits_for_a_person(shop, sandbox):
 
     def strip():
         refund = again(refund_id)
-        refund.envelope_xdr = refund.expected_hash = None
+        refund.envelope_xdr, refund.expected_hashes = None, []
         return refund.next_attempt_at
 
     due = run_transaction(strip)
@@ -131,11 +132,61 @@ def test_a_named_hash_that_is_not_it_makes_way_for_the_prepared_one(shop, sandbo
         merchant_id=shop.id, network=NETWORK, refund_id=refund_id, text="ee" * 32, now=now
     )
     assert (asked.status, asked.refund.status) == (202, "PROCESSING")
-    sent = send(shop, sandbox, again(refund_id))
+    sent = send(shop, sandbox, again(refund_id).envelope_xdr)
 
     follow_refunds.run_once(now + timedelta(seconds=2), network=NETWORK)
 
     assert (again(refund_id).status, again(refund_id).transaction_hash) == ("COMPLETED", sent)
+
+
+def prepare_anew(shop, refund_id, now):
+    return prepare_again(
+        merchant_id=shop.id, network=NETWORK, refund_id=refund_id, is_confirmed=False, now=now
+    )
+
+
+def test_the_first_prepared_one_is_found_after_a_second_was_prepared(shop, sandbox):
+    now = datetime.now(UTC)
+    refund_id = promised(shop, sandbox, at=now - DAY / 2).id
+    first = again(refund_id).envelope_xdr
+    second = prepare_anew(shop, refund_id, now)
+    assert len(second.expected_hashes) == 2 and second.envelope_xdr != first
+    sent = send(shop, sandbox, first)
+
+    follow_refunds.run_once(second.next_attempt_at, network=NETWORK)
+
+    assert (again(refund_id).status, again(refund_id).transaction_hash) == ("COMPLETED", sent)
+
+
+def test_what_was_sent_already_is_booked_and_not_prepared_again(shop, sandbox):
+    refund = promised(shop, sandbox)
+    refund_id = refund.id
+    sent = send(shop, sandbox, refund.envelope_xdr)
+
+    done = prepare_anew(shop, refund_id, datetime.now(UTC))
+
+    assert (done.status, done.transaction_hash, done.expected_hashes) == ("COMPLETED", sent, [sent])
+
+
+def test_nothing_is_released_while_one_of_its_transactions_is_unanswered(shop, sandbox):
+    now = datetime.now(UTC)
+    refund_id, merchant_id, silent = promised(shop, sandbox, at=now - DAY).id, shop.id, "ee" * 32
+
+    def add_silent():
+        refund = again(refund_id)
+        refund.expected_hashes = [*refund.expected_hashes, silent]
+
+    run_transaction(add_silent)
+    faults = f"{sandbox.url}/sandbox/faults"
+    order = {"kind": "503", "match": f"/transactions/{silent}"}
+    assert requests.post(faults, json=order, timeout=10).status_code == 201
+    try:
+        waiting = follow_refund(merchant_id=merchant_id, refund_id=refund_id, now=now)
+    finally:
+        requests.delete(faults, timeout=10)
+
+    assert waiting.status == "PENDING"
+    assert follow_refund(merchant_id=merchant_id, refund_id=refund_id, now=now).status == "FAILED"
 
 
 def test_a_prepared_one_that_fails_on_the_network_must_be_prepared_anew(shop, sandbox):
@@ -143,7 +194,7 @@ def test_a_prepared_one_that_fails_on_the_network_must_be_prepared_anew(shop, sa
     refund = promised(shop, sandbox, payer=payer)
     refund_id, due = refund.id, refund.next_attempt_at
     act(sandbox, payer, lambda builder: builder.append_account_merge_op(stranger.public_key))
-    send(shop, sandbox, refund)
+    send(shop, sandbox, refund.envelope_xdr)
 
     follow_refunds.run_once(due, network=NETWORK)
 

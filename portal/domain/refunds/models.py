@@ -5,6 +5,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
+    TEXT,
     CheckConstraint,
     ForeignKey,
     ForeignKeyConstraint,
@@ -22,8 +24,8 @@ from portal.extensions import Base
 class Refund(Base):
     """A refund of one payment; `from_*` say which accounts bore it, set when the network confirmed it.
 
-    `expected_hash` is the hash of the envelope we built: signatures do not change it, so the worker can look
-    for it without being told. `transaction_hash` is one that a person submitted.
+    `expected_hashes` are those of the envelopes we built, that of `envelope_xdr` last: signatures do not change
+    them, so the worker can look for them without being told. `transaction_hash` is one that a person submitted.
     """
 
     __tablename__ = "refunds"
@@ -74,7 +76,7 @@ class Refund(Base):
     status: Mapped[str]
     code: Mapped[str | None]
     envelope_xdr: Mapped[str | None]
-    expected_hash: Mapped[str | None]
+    expected_hashes: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
     transaction_hash: Mapped[str | None]
     transaction_id: Mapped[UUID | None] = mapped_column(ForeignKey("chain_transactions.id"))
     operation_index: Mapped[int | None]

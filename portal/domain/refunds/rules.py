@@ -15,6 +15,8 @@ from portal.kernel.errors import Conflict, Invalid
 from portal.kernel.money import ZERO
 
 REASON_MAX = 300
+# Each prepared transaction is looked for until its time is over, and a day sees few wallets that busy.
+PREPARED_MAX = 10
 # A text memo is 28 bytes, an id 64 bits, a hash 32 bytes, by the protocol.
 MEMO_TEXT_BYTES_MAX = 28
 MEMO_ID_MAX = 2**64 - 1
@@ -81,6 +83,14 @@ class MemoInvalid(Invalid):
 
 class ReasonMissing(Invalid):
     code = "reason_missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An unsigned transaction in base64 XDR and the hash it will have once it is signed."""
+
+    xdr: str
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ from portal.domain.refunds.documents import refund_document
 from portal.domain.refunds.models import Refund
 from portal.domain.refunds.rules import (
     OPEN,
+    PREPARED_MAX,
+    Envelope,
     Expected,
     Memo,
     Refundable,
@@ -63,12 +65,8 @@ class RefundUnderWay(Conflict):
     code = "refund_under_way"
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """An unsigned transaction in base64 XDR and the hash it will have once it is signed."""
-
-    xdr: str
-    hash: str
+class PreparedTooOften(Conflict):
+    code = "prepared_too_often"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ def create(
         reason=reason,
         status=RefundStatus.PENDING,
         envelope_xdr=envelope and envelope.xdr,
-        expected_hash=envelope and envelope.hash,
+        expected_hashes=[] if envelope is None else [envelope.hash],
         from_suspense=ZERO,
         from_credit=ZERO,
         from_revenue=ZERO,
@@ -133,16 +131,21 @@ def create(
 
 
 def prepare(*, desk: Desk, refund_id: UUID, envelope: Envelope) -> Refund:
-    """Keep a newly built transaction for an open refund and follow it from now on.
+    """Keep a newly built transaction for an open refund and follow it, beside the earlier ones, from now on.
 
     :raises RefundClosed: for one that is done or given up.
     :raises RefundUnderWay: while a hash is looked for, so that nobody sends the money twice.
+    :raises PreparedTooOften: when there are so many that could still be sent.
     """
     refund = _lock(desk, refund_id)[2]
     if refund.status == RefundStatus.PROCESSING:
         raise RefundUnderWay("A transaction is looked for already. Do not send the money twice.")
     _check_open(refund)
-    refund.envelope_xdr, refund.expected_hash, refund.code = envelope.xdr, envelope.hash, None
+    earlier = [each for each in refund.expected_hashes if each != envelope.hash]
+    if len(earlier) >= PREPARED_MAX:
+        raise PreparedTooOften("It was prepared too often in one day. Send it by hand and enter its hash.")
+    refund.envelope_xdr, refund.code = envelope.xdr, None
+    refund.expected_hashes = [*earlier, envelope.hash]
     _follow_anew(desk, refund)
     _announce(desk, "refund.updated", refund)
     return refund
@@ -313,10 +316,12 @@ def _refuse(desk: Desk, refund: Refund, transaction: ObservedTransaction, verdic
     refund.lease_until = refund.lease_token = None
     detail = {"code": verdict.reason, "transaction_hash": transaction.canonical_hash}
     _audit(desk, "refund.refused", refund, detail)
-    was_prepared = refund.expected_hash in transaction.hashes
+    was_prepared = not {*transaction.hashes}.isdisjoint(refund.expected_hashes)
     if was_prepared:
         # Its sequence number is used up, so it can never be sent again.
-        refund.envelope_xdr = refund.expected_hash = None
+        if refund.expected_hashes[-1] in transaction.hashes:
+            refund.envelope_xdr = None
+        refund.expected_hashes = [each for each in refund.expected_hashes if each not in transaction.hashes]
     if refund.status == RefundStatus.PROCESSING and refund.transaction_hash in transaction.hashes:
         refund.code, refund.transaction_hash = verdict.reason, None
         _follow_anew(desk, refund)

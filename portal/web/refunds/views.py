@@ -35,6 +35,9 @@ ANSWERS = {
     201: "The refund is confirmed by the network and in your books.",
     202: "The network does not show this transaction yet. We keep looking and complete the refund as soon as it is there.",
 }
+SENT_BEFORE = (
+    "It was sent before: the refund is confirmed by the network and in your books. Sign nothing more."
+)
 
 
 @bp.get("/refunds")
@@ -163,7 +166,7 @@ def withdraw(ref: str) -> ResponseReturnValue:
 def prepare(ref: str) -> ResponseReturnValue:
     form = PrepareForm()
     try:
-        flow.prepare_again(
+        refund = flow.prepare_again(
             **_scope(), refund_id=from_ref("rfd", ref), is_confirmed=bool(form.confirmed.data), now=utc_now()
         )
     except ConfirmationMissing as refusal:
@@ -171,7 +174,8 @@ def prepare(ref: str) -> ResponseReturnValue:
         return refund_page(ref, status=422, prepare_form=form)
     except (Invalid, Conflict, Unavailable) as refusal:
         return refund_page(ref, status=status_of(refusal), obstacle=refusal.detail)
-    flash("The transaction is ready. Sign it with your wallet.", "success")
+    is_sent = refund.status == "COMPLETED"
+    flash(SENT_BEFORE if is_sent else "The transaction is ready. Sign it with your wallet.", "success")
     return redirect(url_for(".show", ref=ref), 303)
 
 
