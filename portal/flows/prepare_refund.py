@@ -4,6 +4,7 @@ The accounts are read with no transaction open. When the network does not answer
 same and its transaction is built later: nothing is lost, and the wallet can send it by hand meanwhile.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +20,14 @@ from portal.domain.payments.booking import Desk
 from portal.domain.refunds import queries, service
 from portal.domain.refunds.models import Refund
 from portal.domain.refunds.obstacles import check_memo, check_receiver, check_wallet, warning_for
-from portal.domain.refunds.rules import Envelope, Memo, Refundable, RefundStatus, check_refundable
+from portal.domain.refunds.rules import (
+    Envelope,
+    Memo,
+    Refundable,
+    RefundStatus,
+    check_not_taken_back,
+    check_refundable,
+)
 from portal.domain.refunds.service import AmountTooLarge
 from portal.flows.settle_refund import settle_prepared
 from portal.kernel.chain import AccountState
@@ -80,8 +88,20 @@ def review_refund(*, merchant_id: UUID, network: str, payment_id: UUID, plan: Pl
     return Review(trip.is_known, warning)
 
 
-def create_refund(*, merchant_id: UUID, network: str, payment_id: UUID, plan: Plan, now: datetime) -> Refund:
+def create_refund(
+    *,
+    merchant_id: UUID,
+    network: str,
+    payment_id: UUID,
+    plan: Plan,
+    now: datetime,
+    prepare: Callable[[], None] | None = None,
+    finish: Callable[[Refund], None] | None = None,
+) -> Refund:
     """Promise a refund and build its transaction if the network answers.
+
+    `prepare` runs first and `finish` last inside the transaction, for what must be stored with the effect
+    (idempotency).
 
     :raises ConfirmationMissing: when the sender looks shared and nobody confirmed that.
     :raises TagihError: whatever `review_refund` raises.
@@ -90,8 +110,11 @@ def create_refund(*, merchant_id: UUID, network: str, payment_id: UUID, plan: Pl
     _check(trip, is_confirmed=plan.is_confirmed)
     envelope = _build(trip, now)
     desk = Desk(merchant_id, network, now)
-    return run_transaction(
-        lambda: service.create(
+
+    def work() -> Refund:
+        if prepare is not None:
+            prepare()
+        refund = service.create(
             desk=desk,
             payment_id=payment_id,
             amount=plan.amount,
@@ -99,7 +122,11 @@ def create_refund(*, merchant_id: UUID, network: str, payment_id: UUID, plan: Pl
             memo=plan.memo,
             envelope=envelope,
         )
-    )
+        if finish is not None:
+            finish(refund)
+        return refund
+
+    return run_transaction(work)
 
 
 def prepare_again(
@@ -110,10 +137,13 @@ def prepare_again(
     One that was sent meanwhile completes the refund instead. It is looked for after the sequence number was
     read, so of two transactions only one can ever go through.
 
+    :raises NotRefundable: when the issuer took the payment back meanwhile.
     :raises Unavailable: when the network does not answer; the refund stays as it is.
     :raises TagihError: whatever `create_refund` raises about the accounts.
     """
     refund = queries.get(merchant_id=merchant_id, refund_id=refund_id)
+    payment = payments.get(merchant_id=merchant_id, payment_id=refund.payment_id).payment
+    check_not_taken_back(payment.status)
     trip = _look(
         _Trip(
             source=refund.source,

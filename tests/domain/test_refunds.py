@@ -25,6 +25,7 @@ from portal.domain.refunds.rules import PREPARED_MAX, Envelope, Memo, NotRefunda
 from portal.domain.refunds.service import AmountTooLarge, PreparedTooOften, RefundClosed, RefundUnderWay
 from portal.extensions import db
 from portal.kernel.chain import Debit
+from portal.kernel.money import to_stroops
 from tests.support.builders import NETWORK, NOON, make_draft, make_invoice, make_shop, make_transfer
 from tests.support.money import balances, broken_invariants, decide, make_desk, only_payment, record
 from tests.support.refunding import again, promise, sending, settle, short_of
@@ -50,6 +51,13 @@ def paid(shop, amount="90", *, due="90", **changes):
     invoice = make_invoice(shop, amount=due)
     record(shop, make_transfer(invoice, amount=amount, **changes))
     return db.session.get_one(Invoice, invoice.id), only_payment(shop)
+
+
+def take_back(shop, invoice, payment):
+    """Let the issuer of the asset take a payment back."""
+    took = Debit(0, shop.wallet, None, payment.asset, to_stroops(payment.amount), "clawback")
+    ledger = queries.ledger_of(merchant_id=shop.id, payment_id=payment.id) + 1
+    record(shop, make_transfer(invoice, credits=(), debits=(took,), ledger=ledger))
 
 
 def with_client(shop, name="Rina"):
@@ -314,6 +322,38 @@ class TestComplete:
         settle(shop, refund.id, sending(refund))
 
         assert again(refund).from_credit == 40 and balances(shop) == OPEN
+
+    @pytest.mark.parametrize(
+        "paying", [{}, {"amount": "95"}, NAMELESS], ids=["for an invoice", "too much", "unmatched"]
+    )
+    def test_what_was_taken_back_meanwhile_and_sent_all_the_same_is_borne_by_the_merchant(self, shop, paying):
+        invoice, payment = paid(shop, **paying)
+        refund = promise(shop, payment, envelope=XDR)
+        take_back(shop, invoice, payment)
+        assert state(shop)[:4] == ("REVERSED", "clawback", 0, int(payment.amount))
+        assert broken_invariants() == []
+        with pytest.raises(NotRefundable) as refusal:
+            decide(shop, service.prepare, refund_id=refund.id, envelope=Envelope("BBBB", "dd" * 32))
+        assert refusal.value.code == "payment_reversed"
+
+        assert settle(shop, refund.id, sending(refund)).is_new
+
+        done = again(refund)
+        assert (done.status, done.from_suspense, done.from_credit, done.from_revenue) == (
+            "COMPLETED", 0, 0, payment.amount,
+        )  # fmt: skip
+        assert state(shop)[:4] == ("REVERSED", "clawback", int(payment.amount), 0)
+        assert balances(shop) == {"wallet": -payment.amount, "refunds": payment.amount, **OPEN}
+
+    def test_what_was_taken_back_meanwhile_can_be_cancelled(self, shop):
+        invoice, payment = paid(shop)
+        refund = promise(shop, payment, envelope=XDR)
+        take_back(shop, invoice, payment)
+
+        decide(shop, service.cancel, refund_id=refund.id)
+
+        assert again(refund).status == "CANCELLED"
+        assert state(shop)[:4] == ("REVERSED", "clawback", 0, 0)
 
     def test_is_safe_twice(self, shop):
         _, payment = paid(shop)

@@ -20,6 +20,7 @@ def bearers_of(desk: Desk, payment: Payment, amount: Decimal, debtor: UUID | Non
     """Return who bears a refund; the client's credit is held until the transaction ends."""
     if payment.status in {"UNMATCHED", "IGNORED"}:
         return share_burden(amount, is_suspense=True, excess=ZERO, credit=ZERO)
+    # What an issuer took back is neither in suspense nor anybody's credit any more.
     if payment.status != "CONFIRMED" or debtor is None:
         return share_burden(amount, is_suspense=False, excess=ZERO, credit=ZERO)
     before = queries.borne_before(merchant_id=desk.merchant_id, payment_id=payment.id)

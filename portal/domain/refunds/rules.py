@@ -158,13 +158,18 @@ def may_become(status: str, wanted: RefundStatus) -> bool:
     return wanted in TRANSITIONS[RefundStatus(status)]
 
 
-def check_refundable(payment: Refundable) -> None:
-    """:raises NotRefundable: with a sentence that says why and what can be done instead."""
-    if payment.status == "REVERSED":
+def check_not_taken_back(status: str) -> None:
+    """:raises NotRefundable: for a payment that was clawed back, also after a refund of it was promised."""
+    if status == "REVERSED":
         raise NotRefundable(
             "payment_reversed",
             "The issuer of the asset took this payment back, so there is nothing to refund.",
         )
+
+
+def check_refundable(payment: Refundable) -> None:
+    """:raises NotRefundable: with a sentence that says why and what can be done instead."""
+    check_not_taken_back(payment.status)
     if payment.reason == "self_payment":
         raise NotRefundable(
             "self_payment", "This account paid itself: nothing came in, so nothing goes back."

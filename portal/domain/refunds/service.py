@@ -35,6 +35,7 @@ from portal.domain.refunds.rules import (
     Refundable,
     RefundStatus,
     RefundVerdict,
+    check_not_taken_back,
     check_refundable,
     judge_refund,
     may_become,
@@ -135,12 +136,14 @@ def prepare(*, desk: Desk, refund_id: UUID, envelope: Envelope) -> Refund:
 
     :raises RefundClosed: for one that is done or given up.
     :raises RefundUnderWay: while a hash is looked for, so that nobody sends the money twice.
+    :raises NotRefundable: when the issuer took the payment back meanwhile.
     :raises PreparedTooOften: when there are so many that could still be sent.
     """
-    refund = _lock(desk, refund_id)[2]
+    payment, _, refund = _lock(desk, refund_id)
     if refund.status == RefundStatus.PROCESSING:
         raise RefundUnderWay("A transaction is looked for already. Do not send the money twice.")
     _check_open(refund)
+    check_not_taken_back(payment.status)
     earlier = [each for each in refund.expected_hashes if each != envelope.hash]
     if len(earlier) >= PREPARED_MAX:
         raise PreparedTooOften("It was prepared too often in one day. Send it by hand and enter its hash.")

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from flask import current_app, render_template
+from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from portal.adapters.qr import qr_svg
@@ -15,12 +15,13 @@ from portal.domain.refunds.service import left_of
 from portal.extensions import site
 from portal.flows.prepare_refund import Plan, Review
 from portal.kernel.assets import asset_code
-from portal.kernel.money import format_units
+from portal.kernel.money import InvalidAmount, format_units, parse_amount
 from portal.kernel.refs import from_ref, to_ref
 from portal.kernel.sep7 import transaction_uri
 from portal.web.access import user
 from portal.web.refunds import words
 from portal.web.refunds.forms import PrepareForm, RefundForm, SentForm
+from portal.web.repeats import once_text
 
 # Above this a phone's camera has trouble with the code; SEP-7 itself sets no limit.
 QR_CHARACTERS_MAX = 1200
@@ -53,9 +54,14 @@ def form_page(ref: str, form: RefundForm, *, status: int = 200) -> ResponseRetur
 
 
 def new_form(ref: str) -> RefundForm:
-    """Return a form that asks for the whole rest of a payment."""
+    """Return a form that asks for what the address says, such as an excess, or for the whole rest of a payment."""
     payment = payments.get(merchant_id=user().merchant_id, payment_id=from_ref("pay", ref)).payment
-    return RefundForm(formdata=None, amount=f"{left_of(payment).normalize():f}")
+    left = left_of(payment)
+    try:
+        asked = parse_amount(request.args.get("amount", ""))
+    except InvalidAmount:
+        asked = left
+    return RefundForm(formdata=None, amount=f"{(asked if 0 < asked < left else left).normalize():f}")
 
 
 def review_page(
@@ -69,6 +75,7 @@ def review_page(
         payment=payment,
         plan=plan,
         review=review,
+        once=once_text(),
         memo_word=words.MEMO_WORDS[plan.memo.kind],
     )
     return html, status
@@ -81,6 +88,8 @@ def refund_page(ref: str, *, status: int = 200, **sent: Any) -> ResponseReturnVa
     """
     merchant_id, refund_id = user().merchant_id, from_ref("rfd", ref)
     refund = queries.get(merchant_id=merchant_id, refund_id=refund_id)
+    payment = payments.get(merchant_id=merchant_id, payment_id=refund.payment_id).payment
+    is_taken_back = payment.status == "REVERSED"
     forms = {"sent_form": SentForm(formdata=None), "prepare_form": PrepareForm(formdata=None)}
     html = render_template(
         "refunds/show.html",
@@ -88,12 +97,13 @@ def refund_page(ref: str, *, status: int = 200, **sent: Any) -> ResponseReturnVa
         refund=refund,
         badge=words.STATUS_WORDS[refund.status],
         is_open=refund.status in OPEN,
+        is_taken_back=is_taken_back,
         payment_ref=to_ref("pay", refund.payment_id),
         memo_word=words.MEMO_WORDS[refund.memo_type],
         why=words.why(refund.code),
         timeline=words.timeline_of(queries.timeline(merchant_id=merchant_id, refund_id=refund_id)),
         may_write=user().may("admin"),
-        **_signing(ref, refund),
+        **({"uri": None} if is_taken_back else _signing(ref, refund)),
         **{**forms, "refusal": None, "obstacle": None, **sent},
     )
     return html, status

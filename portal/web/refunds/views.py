@@ -5,10 +5,13 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from portal.domain.idempotency.rules import IdempotencyInProgress, KeptAnswer
 from portal.domain.payments import queries as payments
 from portal.domain.refunds import queries
+from portal.domain.refunds.models import Refund
 from portal.domain.refunds.obstacles import ConfirmationMissing
 from portal.flows import prepare_refund as flow
+from portal.flows.once import Hooks, Outcome, answer_once
 from portal.flows.settle_refund import submit_refund_hash, withdraw_refund_hash
 from portal.kernel.clock import utc_now
 from portal.kernel.errors import Conflict, Invalid, TagihError, Unavailable
@@ -20,6 +23,7 @@ from portal.web.paging import pager_links, window_of
 from portal.web.refunds import words
 from portal.web.refunds.forms import PrepareForm, RefundForm, SentForm
 from portal.web.refunds.page import form_page, new_form, refund_page, review_page
+from portal.web.repeats import attempt_of
 
 bp = Blueprint("refunds", __name__)
 
@@ -95,14 +99,17 @@ def create(ref: str) -> ResponseReturnValue:
     if plan is None:
         return form_page(ref, form, status=422)
     try:
-        refund = flow.create_refund(**_scope(), payment_id=from_ref("pay", ref), plan=plan, now=utc_now())
+        outcome = _create_once(ref, plan)
+    except IdempotencyInProgress:
+        return redirect(url_for(".of_payment", ref=ref), 303)
     except ConfirmationMissing as refusal:
         add_error(form.confirmed, refusal)
         return review_page(ref, form, plan, flow.Review(True, refusal.detail), status=422)
     except (Invalid, Conflict) as refusal:
         return _refused(ref, form, refusal)
-    flash(_promised(refund.envelope_xdr is not None), "success")
-    return redirect(url_for(".show", ref=to_ref("rfd", refund.id)), 303)
+    if not outcome.replayed:
+        flash(outcome.answer.body.decode(), "success")
+    return redirect(url_for(".show", ref=outcome.answer.headers["Refund"]), 303)
 
 
 @bp.get("/payments/<ref>/refunds")
@@ -202,6 +209,24 @@ def back(ref: str) -> ResponseReturnValue:
 
 def _scope() -> dict[str, Any]:
     return {"merchant_id": user().merchant_id, "network": user().network}
+
+
+def _create_once(ref: str, plan: flow.Plan) -> Outcome:
+    """Promise a refund, or find the one that this form made before."""
+    payment_id, now = from_ref("pay", ref), utc_now()
+
+    def effect(hooks: Hooks) -> None:
+        flow.create_refund(
+            **_scope(), payment_id=payment_id, plan=plan, now=now,
+            prepare=hooks.prepare, finish=lambda refund: hooks.finish(_kept(refund)),
+        )  # fmt: skip
+
+    return answer_once(attempt_of("/refunds/new"), effect, now=now, asks_network=True)
+
+
+def _kept(refund: Refund) -> KeptAnswer:
+    words_of_it = _promised(refund.envelope_xdr is not None)
+    return KeptAnswer(303, words_of_it.encode(), {"Refund": to_ref("rfd", refund.id)})
 
 
 def _refused(ref: str, form: RefundForm, refusal: TagihError) -> ResponseReturnValue:
