@@ -1,6 +1,7 @@
 """The pages of refunds: asked for, looked over, handed to a wallet, completed by what the network shows."""
 
 import html
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -21,6 +22,7 @@ from portal.domain.merchants.models import Merchant, Wallet
 from portal.domain.refunds.models import Refund
 from portal.extensions import db
 from portal.flows.submit_hash import submit_hash
+from portal.kernel.chain import Debit
 from portal.kernel.clock import utc_now
 from portal.kernel.refs import from_ref, to_ref
 from portal.sandbox.client import fund, play_payment
@@ -212,6 +214,24 @@ class TestAsking:
 
         assert answer.status_code == 422 and words in html.unescape(answer.get_data(as_text=True))
 
+    @pytest.mark.parametrize(
+        ("asked", "shown"),
+        [("7.2500000", "7.25"), ("90", "90"), ("90.5", "90"), ("0", "90"), ("-1", "90"), ("NaN", "90")],
+    )
+    def test_the_form_begins_with_the_amount_that_the_link_says(self, stall, asked, shown):
+        page = stall.owner.get(f"{stall.form}?amount={asked}")
+
+        assert re.search(rf'name="amount"[^>]* value="{re.escape(shown)}"', page)
+
+    def test_what_was_typed_is_still_there_for_who_changes_it(self, stall):
+        typed = {"amount": "12.5", "reason": "sent twice", "memo_type": "none", "memo": "", "change": "1"}
+        review = f"/payments/{stall.payment}/refunds/review"
+
+        answer = stall.owner.send(review, typed, page=stall.form)
+
+        page = answer.get_data(as_text=True)
+        assert answer.status_code == 200 and 'value="12.5"' in page and "sent twice" in page
+
     def test_a_payment_that_cannot_be_refunded_says_why(self, web_app):
         owner = visit(web_app)
         _, payment = pay(web_app, owner.shop, memo_type="none", memo=None)
@@ -314,6 +334,61 @@ class TestAsking:
         for path in (f"/refunds/{ref}/cancel", f"/payments/{stall.payment}/refunds"):
             fields = {"amount": "90", **REASON}
             assert stranger.send(path, fields, page="/clients/new").status_code == 404
+
+
+class TestTwice:
+    def test_one_form_sent_twice_makes_one_refund(self, stall):
+        first, second = (stall.ask(amount="40", once="the-same-form") for _ in range(2))
+        other = stall.ask(amount="40", once="another-form")
+
+        assert first.status_code == second.status_code == other.status_code == 303
+        assert first.location == second.location != other.location
+        assert 'name="once"' in stall.owner.send(
+            f"/payments/{stall.payment}/refunds/review", {"amount": "10", **REASON}, page=stall.form
+        ).get_data(as_text=True)
+
+    def test_the_whole_rest_is_no_exception(self, stall):
+        first, second = (stall.ask(once="the-same-form") for _ in range(2))
+
+        assert first.location == second.location and first.status_code == second.status_code == 303
+
+
+class TestTakenBack:
+    @pytest.fixture
+    def taken(self, stall):
+        """The ref of a prepared refund whose payment the issuer took back."""
+        ref = stall.make()
+        with stall.owner.app.app_context():
+            shop = stall.shop
+            debit = Debit(0, shop.wallet, None, "native", 900_000_000, "clawback")
+            spare = make_invoice(shop, now=utc_now())
+            seen = make_transfer(spare, credits=(), debits=(debit,), ledger=10**8, closed_at=utc_now())
+            record(shop, seen, now=utc_now())
+        return ref
+
+    def test_is_said_plainly_and_nothing_is_left_to_sign(self, stall, taken):
+        page = stall.owner.get(f"/refunds/{taken}")
+
+        assert "The issuer took this payment back" in page and "Cancel this refund" in page
+        assert "Open in wallet" not in page and "Send a payment from your wallet" not in page
+        assert f"/refunds/{taken}/cancel" in page
+        refused = stall.owner.send(f"/refunds/{taken}/preparations", page=f"/refunds/{taken}")
+        assert refused.status_code == 409
+        assert "there is nothing to refund" in refused.get_data(as_text=True)
+
+    def test_can_be_cancelled(self, stall, taken):
+        assert stall.owner.send(f"/refunds/{taken}/cancel", page=f"/refunds/{taken}").status_code == 303
+
+        page = stall.owner.get(f"/refunds/{taken}")
+        assert "Cancelled" in page and "Refund again" not in page
+        assert stall.owner.get(f"/payments/{stall.payment}")
+
+    def test_counts_when_it_was_sent_all_the_same(self, stall, taken):
+        assert stall.tell(taken, stall.sign(taken)).status_code == 303
+
+        assert (stall.read(taken).status, stall.read(taken).from_revenue) == ("COMPLETED", 90)
+        assert "Borne by you" in stall.owner.get(f"/refunds/{taken}")
+        assert stall.owner.get(f"/payments/{stall.payment}")
 
 
 class TestSending:
