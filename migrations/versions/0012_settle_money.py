@@ -165,7 +165,9 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=True),
         sa.Column("envelope_xdr", sa.Text(), nullable=True),
-        sa.Column("expected_hashes", sa.ARRAY(sa.TEXT()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column(
+            "expected_hashes", postgresql.ARRAY(sa.TEXT()), server_default=sa.text("'{}'"), nullable=False
+        ),
         sa.Column("transaction_hash", sa.Text(), nullable=True),
         sa.Column("transaction_id", sa.Uuid(), nullable=True),
         sa.Column("operation_index", sa.Integer(), nullable=True),
