@@ -24,9 +24,13 @@ test-long:  ## Run the tests that take minutes
 	@$(SET_UP) --dev --browser
 	@$(BIN)/pytest -n $(JOBS) -m long $(ARGS)
 
+MUTATION := var/mutation-venv
+
 mutate:  ## Change the rules about money bit by bit: the tests must notice
 	@$(SET_UP) --dev
-	@$(BIN)/python -m tests.mutation $(ARGS)
+	@$(BIN)/uv venv -q --allow-existing $(MUTATION)
+	@$(BIN)/uv pip install -q --python $(MUTATION)/bin/python --require-hashes -r requirements-mutation.txt
+	@$(MUTATION)/bin/python -m tests.mutation $(ARGS)
 
 check:  ## Format, lint, types, templates and architecture, changing nothing
 	@$(SET_UP) --dev
@@ -59,6 +63,7 @@ lock:  ## Pin requirements*.in anew, with hashes
 	@$(SET_UP) --dev
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -c requirements.txt -o requirements-dev.txt requirements-dev.in
+	$(COMPILE) -c requirements-dev.txt -o requirements-mutation.txt requirements-mutation.in
 	npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
 clean:  ## Drop the data of `make run`
