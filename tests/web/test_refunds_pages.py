@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -346,6 +347,17 @@ class TestTwice:
         assert 'name="once"' in stall.owner.send(
             f"/payments/{stall.payment}/refunds/review", {"amount": "10", **REASON}, page=stall.form
         ).get_data(as_text=True)
+
+    def test_two_at_once_make_one_too(self, stall):
+        clickers = [replace(stall, owner=visit(stall.owner.app, stall.shop)) for _ in range(2)]
+        with ThreadPoolExecutor(len(clickers)) as pool:
+            answers = list(pool.map(lambda each: each.ask(amount="40", once="the-same-form"), clickers))
+
+        assert [each.status_code for each in answers] == [303, 303]
+        with stall.owner.app.app_context():
+            stall.shop.enter()
+            made = db.session.scalars(db.select(Refund).where(Refund.merchant_id == stall.shop.id)).all()
+        assert len(made) == 1
 
     def test_the_whole_rest_is_no_exception(self, stall):
         first, second = (stall.ask(once="the-same-form") for _ in range(2))
