@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import select
 from stellar_sdk import IdMemo, Keypair, TransactionEnvelope
 
-from config import SANDBOX_PASSPHRASE, Config
-from portal.app import create_app
+from config import SANDBOX_PASSPHRASE
 from portal.db import run_transaction
 from portal.domain.ledger.models import LedgerJournal
 from portal.domain.payments.models import Payment
@@ -42,6 +41,12 @@ def at_once(app, work, number=AT_ONCE):
 
     with ThreadPoolExecutor(number) as pool:
         return list(pool.map(run, range(number)))
+
+
+@pytest.fixture
+def worker_app(desk):
+    """The worker on books of its own: what other tests break on purpose is none of these."""
+    return desk.app
 
 
 @pytest.fixture
@@ -136,8 +141,8 @@ def test_a_refund_cancelled_and_completed_at_once_is_one_of_both(worker_app, pai
 
 
 @pytest.mark.timeout(120)
-def test_a_payment_is_sent_back_by_the_wallet_s_own_signature_and_booked_once(sandbox, sandbox_environment):
-    worker = create_app(Config.checked("worker", sandbox_environment))
+def test_a_payment_is_sent_back_by_the_wallet_s_own_signature_and_booked_once(sandbox, desk):
+    worker = desk.app
     payer, now = funded(sandbox), datetime.now(UTC)
     with worker.app_context():
         shop = make_shop()
