@@ -33,7 +33,7 @@ PAUSE_FIRST_SECONDS = 0.25
 PAUSE_MAX_SECONDS = 20.0
 JOBS = ("relay", "watch", "verify", "sweep", "ready", "refunds", "books")
 WATCH_PAUSE_SECONDS = 1.0
-VERIFY_PAUSE_SECONDS = 0.5
+VERIFY_PAUSE_SECONDS = 1.0
 # A look-up mostly waits for Horizon: several at once work a backlog off while each keeps to its lease.
 VERIFIERS = 3
 SWEEP_PAUSE_SECONDS = 5.0

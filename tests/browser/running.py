@@ -58,7 +58,7 @@ def run_portal(environment: Mapping[str, str], logs: Path) -> Iterator[Portal]:
     """Start web server and worker with these variables and stop them at the end."""
     port = processes.free_port()
     url = f"http://127.0.0.1:{port}"
-    variables = {**environment, "PUBLIC_BASE_URL": url, "OUTBOX_POLL_MS": "50", "READ_ENV_FILE": "0"}
+    variables = {**environment, "PUBLIC_BASE_URL": url, "OUTBOX_POLL_MS": "250", "READ_ENV_FILE": "0"}
     web = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--host", "127.0.0.1", "--port",
         str(port), "--workers", "1", "--blocking-threads", "8", "--workers-kill-timeout", "1s", "--no-ws",

@@ -9,9 +9,9 @@ from tests.cases.table import HONEST, HOSTILE, UNUSABLE
 
 assert hostile and honest and unusable
 CASES = [*HOSTILE.values(), *HONEST.values(), *UNUSABLE.values()]
-# All entries share one flow, so `make test` sends every case through one of them and a third through each
+# All entries share one flow, so `make test` sends every case through one of them and a sixth through each
 # other; `make test-long` sends the rest.
-PARTS = 3
+PARTS = 6
 
 
 def each(cases):

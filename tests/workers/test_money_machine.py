@@ -588,7 +588,7 @@ def live(examples, steps):
 
 
 def test_invoices_balances_and_mirror_follow_a_small_model(desk):
-    live(examples=12, steps=25)
+    live(examples=8, steps=25)
 
 
 @pytest.mark.long
